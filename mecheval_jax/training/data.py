@@ -110,8 +110,7 @@ class HostDocuments:
                 longest document if None. Members that train together need parts of one shape.
         """
         block, place = self._find(step)
-        lengths = block.longest[place] if longest is None else longest
-        widths = [bucket(int(tokens), self._task.max_length) for tokens in lengths]
+        widths = self.widths(block.longest[place] if longest is None else longest)
         parts, first = [], 0
         for width, following, stop in zip(widths, (*widths[1:], None), self._ends, strict=True):
             if width != following:
@@ -119,6 +118,10 @@ class HostDocuments:
                 parts.append(self._placed(rows.padded(width), int(stop - first)))
                 first = stop
         return tuple(parts)
+
+    def widths(self, longest: Int[np.ndarray, " parts"]) -> tuple[int, ...]:
+        """The buckets of parts whose longest documents have these numbers of tokens."""
+        return tuple(bucket(int(tokens), self._task.max_length) for tokens in longest)
 
     def _placed(self, fields: dict[str, Any], rows: int) -> dict[str, Any]:
         """This process's rows of a part, as a part of the batch of all processes.
@@ -187,7 +190,7 @@ def part_sizes(rows: int, unit: int = 1) -> tuple[int, ...]:
 
     Lengths of documents of a grammar have a long tail: the longest of 32 has four times the tokens
     of the mean (L = 5), and these parts save two thirds of the padding. Finer ones would save a
-    little more, but every combination of widths is a program of its own.
+    little more, but there would be more shapes to compile.
 
     Args:
         rows: Number of rows of all parts.

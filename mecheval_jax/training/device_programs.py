@@ -29,7 +29,7 @@ from mecheval_jax.partitioning.mesh import (
 from mecheval_jax.partitioning.multihost import shard
 from mecheval_jax.partitioning.padding import padded_rows, resize_tables, resized
 from mecheval_jax.partitioning.rules import Rule, rules_of, shardings
-from mecheval_jax.training.data import HostDocuments
+from mecheval_jax.training.host_steps import HostSteps
 from mecheval_jax.training.members import Ensemble
 from mecheval_jax.training.optimizer import Hyperparameters
 from mecheval_jax.training.state import (
@@ -41,7 +41,12 @@ from mecheval_jax.training.state import (
     restored_state,
     saved_part,
 )
-from mecheval_jax.training.step import Metrics, evaluate_state, no_metrics, take_step, take_steps
+from mecheval_jax.training.step import (
+    Metrics,
+    evaluate_state,
+    no_metrics,
+    take_steps,
+)
 
 Steps = Callable[[TrainState, Any, Any], tuple[TrainState, Metrics]]
 """(state, first, stop) -> (state, metrics of every step); the given state is donated."""
@@ -50,10 +55,6 @@ Evaluate = Callable[[TrainState], tuple[TrainState, Metrics]]
 """state -> (state, scores): the state may have stopped or diverged by the scores."""
 
 NUMBER = jax.ShapeDtypeStruct((), jnp.int32)
-
-STEPS_WORTH_PARTS = 10_000
-"""Number of steps from which on a batch is computed in parts of similar lengths: their programs
-take a minute more to compile (two layers of attention, L = 5), and save 6 ms a step."""
 
 
 class Programs(abc.ABC):
@@ -169,40 +170,14 @@ class Programs(abc.ABC):
 
     def steps(self, policy: Policy) -> Steps:
         """The training steps, compiled unless the host draws their documents."""
-        how, training = {"ensemble": self.ensemble, "policy": policy}, self.ensemble.training
-        if self.ensemble.task.traceable:
-            return self.compiled(self.on_all(functools.partial(take_steps, **how), shared=2), 2)
-
-        # The host draws documents while the devices compute the step before. Each step is a
-        # dispatch of its own, compiled once for each combination of widths. A single device gets
-        # them from the host as the step starts, without the fields that no step reads.
-        rows_sharding = self.rows_sharding if self.mesh.size > 1 else None
-        shared = training.batch_size, training.training_batches, rows_sharding
-        # Parts save work on a CPU, and take longer to compile. On an accelerator, where a small
-        # step waits for its operations to start, they would cost more of these.
-        on_cpu = self.mesh.devices.flat[0].platform == "cpu"
-        in_parts = on_cpu and training.steps >= STEPS_WORTH_PARTS
-        unit = training.gradient_accumulation if in_parts else None
-        documents = {
-            seed: HostDocuments(self.ensemble.task, jax.random.key(seed), *shared, unit=unit)
-            for seed in dict.fromkeys(run.data_seed for run in self.ensemble.runs)
-        }
-        one = self.on_all(functools.partial(take_step, **how), shared=1)
-        where = (_where(self.abstract), self.sharding)
-        step = jax.jit(one, donate_argnums=(0, 1), out_shardings=where)
+        ensemble = self.ensemble
+        if ensemble.task.traceable:
+            steps = functools.partial(take_steps, ensemble=ensemble, policy=policy)
+            return self.compiled(self.on_all(steps, shared=2), 2)
         # Sharded as a step returns it: with any other sharding every program compiles twice.
-        room = jax.jit(self.on_all(lambda _: no_metrics(training)), out_shardings=self.sharding)
-
-        def run_steps(state: TrainState, first: Any, stop: Any) -> tuple[TrainState, Metrics]:
-            metrics = room(self._hyperparameters)
-            for at in range(int(first), int(stop)):
-                longest = np.max([each.longest(at) for each in documents.values()], axis=0)
-                drawn = {seed: each.parts(at, longest) for seed, each in documents.items()}
-                parts = self.placed([drawn[run.data_seed] for run in self.ensemble.runs])
-                state, metrics = step(state, metrics, parts, first)
-            return state, metrics
-
-        return run_steps
+        empty = self.on_all(lambda _: no_metrics(ensemble.training))
+        room = jax.jit(empty, out_shardings=self.sharding)
+        return HostSteps(self, policy, lambda: room(self._hyperparameters))
 
     def compiled(self, program: Callable, numbers: int) -> Any:
         """Compile a program: (state, which is donated, number, ...) -> (state, metrics)."""

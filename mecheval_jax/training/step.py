@@ -31,6 +31,12 @@ from mecheval_jax.training.state import NEVER, Policy, TrainState
 
 Metrics = dict[str, Float[Array, "..."]]
 
+Totals = tuple[Float[Array, ""], Float[Array, ""]]
+"""The weights of all losses of some documents, and of all queries."""
+
+Shares = tuple[PyTree, Metrics]
+"""Gradients and metrics of some parts of a step: what they add to the means over its queries."""
+
 
 def read(task: Task, batch: Batch) -> Array:
     """The tokens that a causal model needs to answer every query."""
@@ -66,17 +72,24 @@ def gradients_and_metrics(
     model: ModelConfig,
     params: PyTree,
     task: Task,
-    batches: Sequence[Batch],
+    batch: Batch,
     training: TrainingConfig,
+    totals: Totals | None = None,
 ) -> tuple[PyTree, Metrics]:
-    """Gradients of the mean loss over the batches of a step, with that loss and the accuracy.
+    """Gradients of the mean loss over a batch, with that loss and the accuracy.
 
-    Batches are computed separately, micro-batches of each one after another. Each adds its share
-    of the mean over all queries of the step, so that documents with more queries weigh as much as
-    in one pass.
+    Micro-batches are computed one after another. Each adds its share of the mean over all queries
+    of the batch, so that documents with more queries weigh as much as in one pass.
+
+    Args:
+        model: Config of the model.
+        params: Parameters.
+        task: Task of the documents.
+        batch: The documents.
+        training: Regime of the training.
+        totals: Those of the step of which the batch is a part; its own if None.
     """
-    all_weights = sum(task.loss_weights(batch).sum() for batch in batches)
-    all_queries = sum(batch.weights.sum() for batch in batches)
+    all_weights, all_queries = totals or (task.loss_weights(batch).sum(), batch.weights.sum())
 
     def share(params: PyTree, batch: Batch) -> tuple[Float[Array, ""], Metrics]:
         found = answer(model, params, task, batch, training.remat)
@@ -84,20 +97,16 @@ def gradients_and_metrics(
         return loss, {"loss": loss, "accuracy": (found.correct * batch.weights).sum() / all_queries}
 
     gradient = jax.grad(share, has_aux=True)
+    if training.gradient_accumulation == 1:
+        return gradient(params, batch)
 
-    def of_batch(batch: Batch) -> tuple[PyTree, Metrics]:
-        if training.gradient_accumulation == 1:
-            return gradient(params, batch)
+    def add(sums: PyTree, batch: Batch) -> tuple[PyTree, None]:
+        return jax.tree.map(jnp.add, sums, gradient(params, batch)), None
 
-        def add(sums: PyTree, batch: Batch) -> tuple[PyTree, None]:
-            return jax.tree.map(jnp.add, sums, gradient(params, batch)), None
-
-        micro = jax.tree.map(lambda leaf: _micro(leaf, training.gradient_accumulation), batch)
-        first = jax.tree.map(lambda leaf: leaf[0], micro)
-        zeros = jax.tree.map(jnp.zeros_like, jax.eval_shape(gradient, params, first))
-        return jax.lax.scan(add, zeros, micro)[0]
-
-    return functools.reduce(functools.partial(jax.tree.map, jnp.add), map(of_batch, batches))
+    micro = jax.tree.map(lambda leaf: _micro(leaf, training.gradient_accumulation), batch)
+    first = jax.tree.map(lambda leaf: leaf[0], micro)
+    zeros = jax.tree.map(jnp.zeros_like, jax.eval_shape(gradient, params, first))
+    return jax.lax.scan(add, zeros, micro)[0]
 
 
 def _micro(rows: Shaped[Array, "batch ..."], count: int) -> Shaped[Array, "count micro ..."]:
@@ -113,19 +122,31 @@ def special_parameters(model: ModelConfig, training: TrainingConfig) -> dict[str
     return {path: Special(rates.get(path, 1.0), path not in exempt) for path in paths}
 
 
+def spread(batch: Batch) -> Batch:
+    """A batch spread over the current mesh, where there is one."""
+    if current_mesh() is None:
+        return batch
+    return jax.lax.with_sharding_constraint(batch, PartitionSpec(DOCUMENTS))
+
+
 def train_step(
-    state: TrainState, batches: Sequence[Batch], ensemble: Ensemble, policy: Policy
+    state: TrainState, batch: Batch, ensemble: Ensemble, policy: Policy
 ) -> tuple[TrainState, Metrics]:
-    """One step of AdamW on batches, spread over the current mesh where there is one.
+    """One step of AdamW on a batch; see `descend`."""
+    found = gradients_and_metrics(
+        ensemble.model, state.params, ensemble.task, spread(batch), ensemble.training
+    )
+    return descend(state, *found, ensemble, policy)
+
+
+def descend(
+    state: TrainState, gradients: PyTree, metrics: Metrics, ensemble: Ensemble, policy: Policy
+) -> tuple[TrainState, Metrics]:
+    """The state after a step with these gradients, and the metrics.
 
     Under `Policy.FREEZE` the state stays as it was if the step gives numbers that are not finite.
     """
-    if current_mesh() is not None:
-        batches = jax.lax.with_sharding_constraint(batches, PartitionSpec(DOCUMENTS))
     training, values = ensemble.training, state.hyperparameters
-    gradients, metrics = gradients_and_metrics(
-        ensemble.model, state.params, ensemble.task, batches, training
-    )
     factor = schedule(state.step, values.steps, training.warmup_fraction, training.decay)
     special = special_parameters(ensemble.model, training)
     params, opt_state = update(gradients, state.opt_state, state.params, values, factor, special)
@@ -168,7 +189,7 @@ def take_steps(
         batch = training_batch(
             task, state.key, state.step, training.batch_size, training.training_batches
         )
-        after, metrics = train_step(state, [batch], ensemble, policy)
+        after, metrics = train_step(state, batch, ensemble, policy)
         return after, note(history, state.step - first, metrics)
 
     def under_way(carry: tuple[TrainState, Metrics]) -> Bool[Array, ""]:
@@ -190,8 +211,55 @@ def take_step(
 
     Parts are fields of a `Batch` of each, so that arrays of the host may be among them.
     """
+    *others, last = parts
+    totals, shares = totals_of(parts, ensemble.task), None
+    for fields in others:
+        shares = add_share(shares, state.params, fields, totals, ensemble)
+    return take_last_part(state, history, (shares, last, totals), first, ensemble, policy)
+
+
+def totals_of(parts: Sequence[dict[str, Any]], task: Task) -> Totals:
+    """The weights of all losses of the parts of a step, and of all queries."""
     batches = [Batch(**fields) for fields in parts]
-    after, metrics = train_step(state, batches, ensemble, policy)
+    of_losses = sum(task.loss_weights(batch).sum() for batch in batches)
+    return of_losses, sum(batch.weights.sum() for batch in batches)
+
+
+def add_share(
+    shares: Shares | None,
+    params: PyTree,
+    fields: dict[str, Any],
+    totals: Totals,
+    ensemble: Ensemble,
+) -> Shares:
+    """The shares of the parts so far, None before the first, with that of a further one.
+
+    Args:
+        shares: Gradients and metrics, added up.
+        params: Parameters.
+        fields: The part, as in `take_step`.
+        totals: Totals of all parts of the step.
+        ensemble: The runs.
+    """
+    batch = spread(Batch(**fields))
+    found = gradients_and_metrics(
+        ensemble.model, params, ensemble.task, batch, ensemble.training, totals
+    )
+    return found if shares is None else jax.tree.map(jnp.add, shares, found)
+
+
+def take_last_part(
+    state: TrainState,
+    history: Metrics,
+    parts: tuple[Shares | None, dict[str, Any], Totals],
+    first: Int[Array, ""],
+    ensemble: Ensemble,
+    policy: Policy,
+) -> tuple[TrainState, Metrics]:
+    """Take the step as `take_step` does, from the shares of its other parts and the last part."""
+    others, fields, totals = parts
+    gradients, metrics = add_share(others, state.params, fields, totals, ensemble)
+    after, metrics = descend(state, gradients, metrics, ensemble, policy)
     taken = after, note(history, state.step - first, metrics)
     if policy is Policy.RAISE:  # the host never starts a step too many
         return taken

@@ -16,7 +16,7 @@ from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.sweeps.plan import plan
 from mecheval_jax.sweeps.run import run_sweep
-from mecheval_jax.training import device_programs
+from mecheval_jax.training import host_steps
 from tests.support import host_sweeps, small
 from tests.support.compilation import ROOT, settings
 from tests.support.host_experiments import STEPS, experiment_of
@@ -184,7 +184,7 @@ def test_a_killed_run_resumes_on_any_number(undisturbed, tmp_path, count, device
 )
 def test_a_whole_run_is_that_of_one_process(tmp_path, monkeypatch, task, mesh):
     """Catches documents that depend on the host that draws them, and a mean of means."""
-    monkeypatch.setattr(device_programs, "STEPS_WORTH_PARTS", STEPS)
+    monkeypatch.setattr(host_steps, "STEPS_WORTH_PARTS", STEPS)
     alone = runs.train(experiment_of(task), tmp_path / "one")
     others = [f"--task={task}", f"--mesh={mesh}"]
     codes, errors = started(2, 4, tmp_path / "two", others)

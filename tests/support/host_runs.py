@@ -11,7 +11,7 @@ from absl import flags
 
 from mecheval_jax import command_line, runs
 from mecheval_jax.partitioning.mesh import make_mesh, parse_mesh
-from mecheval_jax.training import device_programs
+from mecheval_jax.training import host_steps
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.preemption import Preemption
 from tests.support.host_experiments import STEPS, TASKS, experiment_of
@@ -45,7 +45,7 @@ def kill_at(stop, number):
 def main():
     if KILL_AT.value is not None:
         kill_at(KILL_AT.value, SIGNAL.value)
-    device_programs.STEPS_WORTH_PARTS = STEPS
+    host_steps.STEPS_WORTH_PARTS = STEPS
     mesh = make_mesh(shape=parse_mesh(MESH.value))
     runs.train(experiment_of(TASK.value, WIDTH.value), WORKDIR.value, mesh)
 

@@ -9,6 +9,7 @@ from mecheval_jax.benchmarks.plain_treecall import Node
 from mecheval_jax.tasks.treecall.derivation import ROOT, derive
 from mecheval_jax.tasks.treecall.queries import QUERY_TYPES
 from mecheval_jax.tasks.treecall.treecall import Treecall
+from tests.support import small
 
 VARIANTS = {
     "easy": Treecall(),
@@ -38,3 +39,17 @@ def nodes_of(found, document):
         nodes[place].place = place
         nodes[place].parent = None if parent == ROOT else nodes[parent - start]
     return nodes
+
+
+SMALL = {
+    "name": "treecall",
+    "longest": 60,
+    "query_types": ["parent"],
+}
+"""The task of `experiment`."""
+
+
+def experiment(**training):
+    """A small experiment on Treecall."""
+    shape = small.ONE_LAYER | {"model.max_length": 128, "evaluation.documents": 8}
+    return small.experiment(shape | {"task": SMALL}, **training)

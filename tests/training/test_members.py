@@ -3,16 +3,18 @@
 import pytest
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.training import device_programs
+from mecheval_jax.training import host_steps
 from mecheval_jax.training.ensemble.strategy import Strategy
 from mecheval_jax.training.ensemble.strategy_choice import Choices, choose_strategy
 from tests.support import small
 from tests.support.ensembles import alone, close, ensemble_of, params_of, programs_of, train
 
 
-def test_documents_that_the_host_draws(tmp_path, monkeypatch):
+@pytest.mark.parametrize("most_combinations", [0, 100])
+def test_documents_that_the_host_draws(tmp_path, monkeypatch, most_combinations):
     """Catches members that get each other's documents, and widths that change a member."""
-    monkeypatch.setattr(device_programs, "STEPS_WORTH_PARTS", 20)
+    monkeypatch.setattr(host_steps, "STEPS_WORTH_PARTS", 20)
+    monkeypatch.setattr(host_steps, "MOST_COMBINATIONS", most_combinations)
     task = {"name": "treecall", "terminals": 8, "longest": 30, "seed": 1}
     base = small.experiment(
         small.ONE_LAYER | {"task": task, "model.max_length": 128},

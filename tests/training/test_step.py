@@ -14,12 +14,14 @@ from mecheval_jax.training.members import Ensemble
 from mecheval_jax.training.optimizer import Special
 from mecheval_jax.training.state import NEVER, hyperparameters_of, new_state
 from mecheval_jax.training.step import (
+    add_share,
     answer,
     evaluate_state,
     gradients_and_metrics,
     loss_and_accuracy,
     read,
     special_parameters,
+    totals_of,
 )
 from tests.support import small
 
@@ -95,7 +97,7 @@ def gradients(example, **changes):
     training = dataclasses.replace(EXPERIMENT.training, **changes)
     run = jax.jit(
         lambda params, batch: gradients_and_metrics(
-            EXPERIMENT.model, params, EXPERIMENT.task, [batch], training
+            EXPERIMENT.model, params, EXPERIMENT.task, batch, training
         )
     )
     return run(*example)
@@ -140,12 +142,12 @@ def test_parts_give_the_gradient_of_the_batch(example, whole, count):
         jax.tree.map(lambda leaf, cut=cut: leaf[cut], batch) for cut in (slice(4), slice(4, 8))
     ]
     training = dataclasses.replace(EXPERIMENT.training, gradient_accumulation=count)
-    run = jax.jit(
-        lambda params, parts: gradients_and_metrics(
-            EXPERIMENT.model, params, EXPERIMENT.task, parts, training
-        )
-    )
-    assert_close(run(params, parts), whole)
+    ensemble = Ensemble(EXPERIMENT.model, EXPERIMENT.task, (training,))
+    add = jax.jit(functools.partial(add_share, ensemble=ensemble))
+    first, second = map(vars, parts)
+    totals = totals_of((first, second), EXPERIMENT.task)
+    shares = add(None, params, first, totals)
+    assert_close(add(shares, params, second, totals), whole)
 
 
 @pytest.mark.parametrize("remat", ["dots", "full"])

@@ -9,7 +9,6 @@ import json
 
 import chex
 import jax
-import jax.monitoring
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -25,13 +24,11 @@ from mecheval_jax.tasks.synthetic.traceable import FIRST
 from mecheval_jax.tasks.treecall import treecall
 from mecheval_jax.tasks.treecall.queries import QUERY_TYPES
 from mecheval_jax.tasks.treecall.treecall import Treecall
-from mecheval_jax.training import device_programs
 from mecheval_jax.training.data import BLOCK, HostDocuments
-from mecheval_jax.training.state import Policy
 from mecheval_jax.training.step import loss_and_accuracy
 from tests.support import small
 from tests.support.golden_files import FOLDER
-from tests.support.treecall_cases import VARIANTS, drawn
+from tests.support.treecall_cases import SMALL, VARIANTS, drawn, experiment
 
 
 @pytest.fixture(scope="module", params=VARIANTS)
@@ -224,79 +221,6 @@ def test_padding_changes_no_answer():
     chex.assert_trees_all_close(short, padded, rtol=1e-4, atol=1e-5)
 
 
-TREECALL = {
-    "name": "treecall",
-    "longest": 60,
-    "query_types": ["parent"],
-}
-
-
-def experiment(**training):
-    """A small experiment on Treecall."""
-    shape = small.ONE_LAYER | {"model.max_length": 128, "evaluation.documents": 8}
-    return small.experiment(shape | {"task": TREECALL}, **training)
-
-
-@pytest.fixture
-def compiled():
-    """Names of the functions that are compiled while a test runs."""
-    names = []
-
-    def on_event(event, _, **about):
-        if event == "/jax/core/compile/backend_compile_duration":
-            names.append(about["fun_name"])
-
-    jax.monitoring.register_event_duration_secs_listener(on_event)
-    yield names
-    jax.monitoring.unregister_event_duration_listener(on_event)
-
-
-@pytest.fixture
-def losses_of(monkeypatch, compiled):
-    """Losses of twelve steps in stretches of four, and the widths that were met."""
-
-    def losses(made, steps_worth_parts):
-        monkeypatch.setattr(device_programs, "STEPS_WORTH_PARTS", steps_worth_parts)
-        programs = small.programs(made)
-        state, program = programs.create(), programs.steps(Policy.RAISE)
-        unit = made.training.gradient_accumulation if steps_worth_parts <= 12 else None
-        documents = HostDocuments(made.task, state.key, 16, 5, unit=unit)
-        widths = [tuple(each["tokens"].shape for each in documents.parts(at)) for at in range(12)]
-        assert widths[:5] == widths[5:10]
-        found = []
-        compiled.clear()
-        for first in (0, 4, 8):
-            state, metrics = program(state, np.int32(first), np.int32(first + 4))
-            found += np.asarray(metrics["loss"])[:4].tolist()
-        # One program for each combination of widths, and the one that makes room for metrics.
-        steps = [name for name in compiled if name == "jit(on_mesh)"]
-        assert len(steps) == len(set(widths)) + 1, compiled
-        _, metrics = programs.steps(Policy.RAISE)(programs.create(), np.int32(0), np.int32(5))
-        np.testing.assert_array_equal(np.asarray(metrics["loss"]), found[:5])
-        return found, widths
-
-    return losses
-
-
-def test_each_combination_of_widths_is_compiled_once_and_documents_follow_the_step(losses_of):
-    """Catches a compilation for every batch, and documents that depend on how a run is cut."""
-    made = experiment(steps=12, training_batches=5, batch_size=16)
-    in_parts, widths = losses_of(made, 12)
-    assert len(set(widths)) > 1
-    assert max(map(len, widths)) > 1
-    # Parts give the losses of whole batches.
-    whole, widths = losses_of(made, 13)
-    assert max(map(len, widths)) == 1
-    np.testing.assert_allclose(in_parts, whole, rtol=1e-5)
-
-
-def test_micro_batches_of_parts(losses_of):
-    """Catches parts that micro-batches do not divide, and shares of a part that are not its own."""
-    made = experiment(steps=12, training_batches=5, batch_size=16)
-    accumulating = experiment(steps=12, training_batches=5, batch_size=16, gradient_accumulation=2)
-    np.testing.assert_allclose(losses_of(accumulating, 12)[0], losses_of(made, 13)[0], rtol=1e-5)
-
-
 def test_the_set_is_the_beginning_of_the_stream():
     """Catches a fixed set that is drawn in another way than endless documents."""
     task, key = VARIANTS["easy"], jax.random.key(0)
@@ -336,7 +260,7 @@ def test_a_run_whose_grammar_file_is_gone(tmp_path):
     """Catches a finished run that can be loaded only where it was trained, or with any grammar."""
     path = tmp_path / "mine.json"
     path.write_text(experiment().task.grammar.as_json())
-    task = TREECALL | {"grammar_file": str(path)}
+    task = SMALL | {"grammar_file": str(path)}
     made = small.experiment({"task": task, "model.max_length": 128})
     folder = RunFolder(tmp_path / "run")
     folder.open(made)
@@ -380,4 +304,4 @@ def test_fields_that_cannot_be(fields, words):
 
 def test_a_model_that_is_too_short():
     with pytest.raises(UserError, match="which have up to 66 tokens"):
-        small.experiment({"task": TREECALL, "model.max_length": 65})
+        small.experiment({"task": SMALL, "model.max_length": 65})
