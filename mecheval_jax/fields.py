@@ -67,10 +67,10 @@ class Section:
         for name, kind in types_of(type(self)).items():
             value = getattr(self, name)
             if isinstance(value, (list, tuple)):  # a frozen section is hashed: no lists
-                names = _tuple_in(kind) == tuple[str, ...]
-                # The command line gives names between commas as one text.
-                separate = (one for text in value for one in text.split(",")) if names else value
-                object.__setattr__(self, name, tuple(separate))
+                if _tuple_in(kind) == tuple[str, ...]:
+                    # The command line gives names between commas as one text.
+                    value = (one.strip() for text in value for one in text.split(","))
+                object.__setattr__(self, name, tuple(value))
         self.check()
         self.check_whole()
 

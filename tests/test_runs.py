@@ -73,7 +73,7 @@ def test_what_a_damaged_summary_says_to_do(folder):
     """Catches advice that does not help: a summary that stays damaged, or comes back another."""
     before = {path.name: path.read_bytes() for path in folder.path.iterdir() if path.is_file()}
     folder.summary.write_text("{")
-    with pytest.raises(UserError, match="remove it, and the command that trained the run measures"):
+    with pytest.raises(UserError, match="remove it: the command that trained the run"):
         runs.train(small.experiment(small.ONE_LAYER), folder.path)
     folder.summary.unlink()
     runs.train(small.experiment(small.ONE_LAYER), folder.path)

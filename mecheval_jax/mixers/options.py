@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 import operator
 import typing
 from collections.abc import Collection
@@ -11,6 +10,7 @@ from typing import Any
 import flax.linen as nn
 
 from mecheval_jax.errors import UserError
+from mecheval_jax.fields import LARGEST_NUMBER
 
 ZERO = (
     "layer",
@@ -155,4 +155,4 @@ def checked(option: str, value: Any, mixer: type[nn.Module], where: str = OPTION
 
 def _is_number(value: Any) -> bool:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return is_number and math.isfinite(value)
+    return is_number and abs(value) <= LARGEST_NUMBER  # nan is not; nor are digits without end

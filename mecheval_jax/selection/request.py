@@ -126,12 +126,15 @@ def experiment_of(
     if (config is None) == (documents is None):
         what = "both are given" if documents else "neither is"
         raise UserError(f"give either --documents=FILE.jsonl or --config=FILE.py: {what}")
-    sections = (of_documents() if config is None else config).to_dict()
-    if steps is not None and "training" in sections:  # a config without one is refused below
-        sections["training"]["steps"] = steps
     if config is not None:
-        return Experiment.from_config(sections)
+        experiment = Experiment.from_config(config)
+        training = experiment.as_dict()["training"]
+        changed = training if steps is None else training | {"steps": steps}
+        return experiment.with_training(changed)
+    sections = of_documents().to_dict()
     sections["task"]["path"] = documents
+    if steps is not None:
+        sections["training"]["steps"] = steps
     return fitted(sections)
 
 
@@ -141,8 +144,8 @@ class Commands:
 
     Attributes:
         whole: The command as it was given.
-        bare: The command with the flags of the task alone: a choice with all defaults, and without
-            a budget.
+        bare: The command with the flags of the task and the steps alone: a choice with all other
+            defaults, and without a budget.
         workdir: Folder that was given.
     """
 

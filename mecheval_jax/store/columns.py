@@ -47,9 +47,9 @@ def long_table(
 ) -> pd.DataFrame:
     """Rows with shared cells, in the order of the columns (of their appearance if None)."""
     table = pd.DataFrame([{**constants, **row} for row in rows], columns=columns)
-    if "layer" in table:
-        table["layer"] = table["layer"].astype("Int64")  # embedding and final_norm have none
-    return table
+    # Whole numbers that some rows lack: embedding and final_norm have no layer.
+    whole = {name: "Int64" for name in ("layer", "cells") if name in table}
+    return table.astype(whole)
 
 
 def read_slices(path: pathlib.Path) -> list[dict[str, Any]]:

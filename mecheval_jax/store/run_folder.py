@@ -43,6 +43,7 @@ from mecheval_jax.store.forms import EXAMPLE, FINISHED, LOOKED_AT, MEMBER, PROVE
 from mecheval_jax.store.lock import PREFIX, held, lock
 from mecheval_jax.store.metrics import forget_after, read_rows, write_rows
 from mecheval_jax.store.provenance import provenance, say_what_changed
+from mecheval_jax.store.remedies import AS_IT_WAS, NOT_NEEDED, measured_again, verdict_anew
 from mecheval_jax.tasks import files_of
 from mecheval_jax.tasks.example import Example, ExampleQuestion
 
@@ -51,10 +52,6 @@ SWEEP_FILE = "sweep.json"
 
 GROUPS = "groups"
 """Folder of a sweep that has its groups, in whose folders those of the members are."""
-
-MEASURED_AGAIN = "remove it, and the command that trained the run measures it again"
-NOT_NEEDED = "remove it: a run can be without it"
-AS_IT_WAS = "put it back as it was: nothing else has what it says"
 
 
 class Folder:
@@ -153,9 +150,10 @@ class RunFolder(TrainingFolder):
         """Which part of the group's checkpoints is this run's; None for a run on its own."""
         if not self.member.exists():
             return None
-        values = read_json(self.member, MEMBER, remedy=AS_IT_WAS)
+        values = read_json(self.member, MEMBER, remedy=measured_again(self.path))
         if values["place"] >= values["of"]:
-            raise UserError(f"{self.member} is damaged: place {values['place']} of {values['of']}")
+            place = f"place {values['place']} of {values['of']}"
+            raise UserError(f"{self.member} is damaged: {place}; {measured_again(self.path)}")
         return MemberPlace(values["place"], values["of"])
 
     @by_main
@@ -282,7 +280,7 @@ class RunFolder(TrainingFolder):
 
     def read_summary(self) -> dict[str, Any]:
         """The summary so far; empty before there is one."""
-        return read_json(self.summary, SUMMARY, absent={}, remedy=MEASURED_AGAIN)
+        return read_json(self.summary, SUMMARY, absent={}, remedy=measured_again(self.path))
 
     @by_main
     def measured_at(self, experiment: Experiment) -> int | None:
@@ -298,14 +296,13 @@ class RunFolder(TrainingFolder):
             UserError: If it has not, or the file is damaged.
         """
         if not self.summary.exists():
-            raise UserError(f"{self.path} is damaged: a finished member without summary.json")
-        summary = read_json(self.summary, FINISHED, remedy=MEASURED_AGAIN)
+            what = "a finished member without summary.json"
+            raise UserError(f"{self.path} is damaged: {what}; {measured_again(self.path)}")
+        summary = read_json(self.summary, FINISHED, remedy=measured_again(self.path))
         verdict = summary.get("verdict")
         if verdict is not None and verdict not in summary.get("probabilities", {}):
-            raise UserError(
-                f"{self.summary} is damaged: verdict {verdict!r} has no probability; "
-                f"{MEASURED_AGAIN}"
-            )
+            what = f"verdict {verdict!r} has no probability"
+            raise UserError(f"{self.summary} is damaged: {what}; {verdict_anew(self.path)}")
         return summary
 
     @staticmethod
@@ -329,7 +326,9 @@ class RunFolder(TrainingFolder):
         """
         rows = (summary.get("evidence") or {}).get("attributions", [])
         if wrong := mismatch(rows, [LOOKED_AT], "attributions"):
-            raise UserError(f"{self.summary} is damaged, or older: {wrong}; {MEASURED_AGAIN}")
+            raise UserError(
+                f"{self.summary} is damaged, or older: {wrong}; {verdict_anew(self.path)}"
+            )
         return rows
 
     def write_example(self, document: Example) -> None:

@@ -39,7 +39,8 @@ from mecheval_jax.partitioning.multihost import by_main, is_main, on_main
 from mecheval_jax.store.forms import STRATEGY, SWEEP
 from mecheval_jax.store.metrics import read_rows
 from mecheval_jax.store.provenance import provenance
-from mecheval_jax.store.run_folder import AS_IT_WAS, GROUPS, SWEEP_FILE, Folder, TrainingFolder
+from mecheval_jax.store.remedies import AS_IT_WAS, WRITTEN_AGAIN
+from mecheval_jax.store.run_folder import GROUPS, SWEEP_FILE, Folder, TrainingFolder
 from mecheval_jax.training.ensemble.strategy import Strategy
 
 STATES = ("waiting", "running", "preempted", "failed", "finished")
@@ -143,7 +144,8 @@ class GroupFolder(TrainingFolder):
         """
         if not self.status.exists():
             return GroupStatus()
-        values, known = read_json(self.status, STATUS), vars(GroupStatus())
+        values = read_json(self.status, STATUS, remedy=WRITTEN_AGAIN)
+        known = vars(GroupStatus())
         status = GroupStatus(**{name: values.get(name, own) for name, own in known.items()})
         if status.state == "running":
             try:
@@ -162,7 +164,8 @@ class GroupFolder(TrainingFolder):
         Raises:
             UserError: If the file is damaged.
         """
-        values = on_main(lambda: read_json(self.strategy, STRATEGY, absent={}))
+        how = {"absent": {}, "remedy": WRITTEN_AGAIN}
+        values = on_main(lambda: read_json(self.strategy, STRATEGY, **how))
         try:
             return Strategy(values["kind"], values.get("at_once", 1)) if values else None
         except UserError as error:

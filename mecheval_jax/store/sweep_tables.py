@@ -26,6 +26,7 @@ from mecheval_jax.statistics.crossed import Answers, difference, share_above
 from mecheval_jax.statistics.intervals import wilson
 from mecheval_jax.store.columns import identity
 from mecheval_jax.store.left_out import LeftOut
+from mecheval_jax.store.remedies import WRITTEN_AGAIN
 from mecheval_jax.store.sweep_answers import read_answers, together
 from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder, confidence_of
 from mecheval_jax.training.state import HYPERPARAMETERS
@@ -142,8 +143,7 @@ def read_members(group: GroupFolder) -> pd.DataFrame:
     Raises:
         UserError: If the file is damaged.
     """
-    again = "remove it, and the command of the sweep writes it again"
-    table = read_table(group.table, MEMBER_NUMBERS, again)
+    table = read_table(group.table, MEMBER_NUMBERS, WRITTEN_AGAIN)
     lacking = [name for name in KNOWN if name not in set(table["metric"])]
     twice = table[table.duplicated(["member", "metric"])]
     wrong = None
@@ -159,7 +159,7 @@ def read_members(group: GroupFolder) -> pd.DataFrame:
         member, metric = twice[["member", "metric"]].iloc[0]
         wrong = f"member {member:g} has {metric!r} twice"
     if wrong:
-        raise UserError(f"{group.table} is damaged: {wrong}; {again}")
+        raise UserError(f"{group.table} is damaged: {wrong}; {WRITTEN_AGAIN}")
     return table
 
 
@@ -199,11 +199,12 @@ def member_rows(
     return [constants | row for row in rows]
 
 
-def _of_config(base: Mapping[str, Any], path: str) -> Any:
-    """The value of a field of a config, or of an option of one: empty if the mixer's default."""
+def _given(change: Mapping[str, Any], base: Mapping[str, Any], path: str) -> Any:
+    """The value of a member's field, or of an option of its mixer: empty if that is the default."""
     section, field, *option = path.split(".", 2)
-    value = base[section][field]
-    return value.get(option[0], "") if option else value
+    if path in change or not option:
+        return change.get(path, base[section][field])
+    return change.get(f"{section}.{field}", base[section][field]).get(option[0], "")
 
 
 def with_shapes(table: pd.DataFrame, content: Mapping[str, Any]) -> pd.DataFrame:
@@ -220,8 +221,7 @@ def with_shapes(table: pd.DataFrame, content: Mapping[str, Any]) -> pd.DataFrame
     table = table.copy()
     of_first = {group["name"]: changes[group["members"][0]] for group in groups}
     for path in sorted({path for change in changes for path in change} - known, reverse=True):
-        given = _of_config(base, path)
-        values = {name: str(change.get(path, given)) for name, change in of_first.items()}
+        values = {name: str(_given(change, base, path)) for name, change in of_first.items()}
         if len(set(values.values())) > 1:
             table.insert(place, path, table["group"].map(values))
     return table

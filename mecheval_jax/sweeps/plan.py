@@ -1,13 +1,10 @@
 """The plan of a sweep: its runs, and the groups of one shape that train together."""
 
-import ast
-import contextlib
 import dataclasses
 import itertools
 import json
 import pathlib
 import re
-import runpy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,13 +14,16 @@ from ml_collections import ConfigDict
 from mecheval_jax import trust
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.experiment import Experiment, difference_words, differences
-from mecheval_jax.fields import KINDS, field_value, field_value_of_text
 from mecheval_jax.store.sweep_folder import SweepFolder
+from mecheval_jax.sweeps.changes import (
+    Changes,
+    changed_sections,
+    changes_of_file,
+    changes_of_grid,
+    listed,
+)
 from mecheval_jax.tasks import files_of
 from mecheval_jax.training.state import HYPERPARAMETERS
-
-Changes = dict[str, Any]
-"""Changes of a member to the base config: field (``training.seed``) -> value."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +159,7 @@ def plan(base: ConfigDict | Mapping[str, Any], changes: Sequence[Changes]) -> Sw
     built: dict[str, Experiment] = {}  # a task may have to read files: build each once
     for number, change in enumerate(changes):
         try:
-            changed, values = _changed(sections, change)
+            changed, values = changed_sections(sections, change)
             typed.append(values)
             shape = json.dumps({**changed, "training": None}, sort_keys=True, default=str)
             if shape not in built:
@@ -168,7 +168,7 @@ def plan(base: ConfigDict | Mapping[str, Any], changes: Sequence[Changes]) -> Sw
         except (UserError, TypeError) as error:
             wrong_type = "a value of another type than the field's"  # such as None
             why = error if isinstance(error, UserError) else wrong_type
-            raise UserError(f"member {number} ({_listed(change)}): {why}") from None
+            raise UserError(f"member {number} ({listed(change)}): {why}") from None
 
     # Groups of one shape, after a check that no run occurs twice.
     seen: dict[str, int] = {}
@@ -177,7 +177,7 @@ def plan(base: ConfigDict | Mapping[str, Any], changes: Sequence[Changes]) -> Sw
         text = json.dumps(_as_computed(experiment.as_dict()), sort_keys=True)
         same = seen.setdefault(text, number)
         if same != number:
-            raise UserError(f"members {same} and {number} are the same run: {_listed(typed[same])}")
+            raise UserError(f"members {same} and {number} are the same run: {listed(typed[same])}")
         groups.setdefault(shape_of(experiment), []).append(number)
     first = next(iter(groups))
     plans = []
@@ -218,45 +218,6 @@ def _hash_of_files(values: Mapping[str, Any], experiments: Sequence[Experiment])
     return {field: found} if same and found else {}
 
 
-def _changed(sections: Mapping[str, Any], change: Changes) -> tuple[dict[str, Any], Changes]:
-    """The config with a change, and the change, with values of the types of the fields."""
-    changed, typed = {name: dict(values) for name, values in sections.items()}, {}
-    for path, value in change.items():
-        section, field, option = _place(str(path), sections)
-        there = changed[section][field]
-        # Scalars of numpy or jax become Python's own, which JSON can hold.
-        value = value.item() if getattr(value, "ndim", None) == 0 else value
-        kind = type(there.get(option) if option else sections[section][field])
-        value = typed[str(path)] = field_value(path, value, kind)
-        changed[section][field] = {**there, option: value} if option else value
-    return changed, typed
-
-
-def _place(path: str, sections: Mapping[str, Any] | ConfigDict) -> tuple[str, str, str]:
-    """Section and field of ``section.field``, and the option of ``section.field.option`` or "".
-
-    Fields with options are ``model.mixer_options``, whose options the mixer knows, and analyses.
-
-    Raises:
-        UserError: If the config has no such field.
-    """
-    section, dotted, field = path.partition(".")
-    if not dotted:
-        of_sections = ((n, v) for n, v in sections.items() if isinstance(v, (Mapping, ConfigDict)))
-        owners = [f"{name}.{path}" for name, fields in of_sections if path in fields]
-        if owners:
-            raise UserError(f"{path!r} is a field without its section: {' or '.join(owners)}")
-    fields = sections[choose("section", section, sections)]
-    first, _, option = field.partition(".")
-    has_options = isinstance(fields.get(first), (Mapping, ConfigDict))
-    name, option = (first, option) if has_options else (field, "")
-    return section, choose(f"field of {section}", name, fields), option
-
-
-def _listed(change: Changes) -> str:
-    return ", ".join(f"{field}={value}" for field, value in change.items()) or "no changes"
-
-
 def _name(index: int, shape: Experiment) -> str:
     mixer = re.sub(r"[^a-z0-9]+", "_", shape.model.mixer.lower()).strip("_")[:40]
     return f"{index:03d}_{mixer}_width_{shape.model.width}"
@@ -290,59 +251,6 @@ def read_sweep(base: ConfigDict, path: str, grid: Sequence[str] = ()) -> Sweep:
         UserError: If there is no sweep, or it is not possible.
     """
     return plan(base, changes_of_grid(grid, base) if grid else changes_of_file(path))
-
-
-def changes_of_file(path: str) -> list[Changes]:
-    """The changes that ``sweep()`` of a config file returns; the path may have arguments.
-
-    Raises:
-        UserError: If there is no such function, or it returns anything but a list of dicts.
-    """
-    file = pathlib.Path(path.partition(":")[0])
-    content = runpy.run_path(str(file))
-    if "sweep" not in content:
-        raise UserError(f"config file {str(file)!r} has no function sweep: add one, or give --grid")
-    changes = content["sweep"]()
-    if not isinstance(changes, list) or not all(isinstance(each, Mapping) for each in changes):
-        raise UserError(f"sweep() of {str(file)!r} must give a list of dicts, field -> value")
-    return [dict(each) for each in changes]
-
-
-def changes_of_grid(axes: Sequence[str], base: ConfigDict) -> list[Changes]:
-    """Every combination of ``field=value,value`` texts, the last field the fastest.
-
-    Values are read as the type that the field has in the base config, or as what they look like
-    where only the mixer knows it (``model.mixer_options.d_conv=2,4``).
-
-    Raises:
-        UserError: If a field is unknown, occurs twice or takes no single value, or if its values
-            are missing or of another type.
-    """
-    combined: list[Changes] = [{}]
-    for text in axes:
-        path, given, listed = text.partition("=")
-        if not given or not listed:
-            raise UserError(f"--grid={text}: write field=value,value,... (training.seed=0,1,2)")
-        section, field, option = _place(path, base)
-        if path in combined[0]:
-            raise UserError(f"--grid: {path} is there twice: give all of its values in one")
-        values: list[Any] = listed.split(",")
-        if option:
-            values = list(map(_literal, values))
-        else:
-            kind = base[section].get_type(field)
-            if kind not in KINDS:
-                raise UserError(f"--grid: {path} takes a {kind.__name__}: vary it in sweep()")
-            values = [field_value_of_text(f"--grid: {path}", value, kind) for value in values]
-        combined = [{**change, path: value} for change in combined for value in values]
-    return combined
-
-
-def _literal(text: str) -> Any:
-    """A value of an option, whose type its mixer knows: a number, True or False, or a name."""
-    with contextlib.suppress(ValueError, SyntaxError):
-        return ast.literal_eval(text)
-    return text
 
 
 def open_folder(folder: SweepFolder, sweep: Sweep, *, here: bool = True) -> None:

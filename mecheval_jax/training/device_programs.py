@@ -41,12 +41,7 @@ from mecheval_jax.training.state import (
     restored_state,
     saved_part,
 )
-from mecheval_jax.training.step import (
-    Metrics,
-    evaluate_state,
-    no_metrics,
-    take_steps,
-)
+from mecheval_jax.training.step import Metrics, evaluate_state, no_metrics, take_steps
 
 Steps = Callable[[TrainState, Any, Any], tuple[TrainState, Metrics]]
 """(state, first, stop) -> (state, metrics of every step); the given state is donated."""

@@ -8,15 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import grids, recall
+from configs import grids
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import write_text
 from mecheval_jax.store.sweep_folder import GroupStatus, SweepFolder
 from mecheval_jax.sweeps.plan import (
     GroupPlan,
     Sweep,
-    changes_of_file,
-    changes_of_grid,
     open_folder,
     parse_shard,
     plan,
@@ -121,89 +119,6 @@ def test_values_that_numpy_made(tmp_path):
     folder = SweepFolder(tmp_path / "sweep")
     open_folder(folder, sweep)
     assert plan_of(folder.read(), folder.sweep) == sweep
-
-
-def test_grid_of_the_command_line():
-    """Catches values read as text, and an order in which the first field is the fastest."""
-    config = recall.get_config()
-    grid = ["training.learning_rate=1e-3,1e-2", "training.seed=0,1", "training.training_batches=3"]
-    changes = changes_of_grid(grid, config)
-    assert [c["training.seed"] for c in changes] == [0, 1, 0, 1]
-    assert [c["training.learning_rate"] for c in changes] == [1e-3, 1e-3, 1e-2, 1e-2]
-    assert all(c["training.training_batches"] == 3 for c in changes)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("training.seed", "field=value"),
-        ("training.seed=", "field=value"),
-        ("training.sed=1", "'sed'.*'seed'"),
-        ("seed=1", "'seed' is a field without its section: evaluation.seed or task.seed or"),
-        ("traning.seed=1", "unknown section 'traning'.*'training'"),
-        ("training.seed=a", "seed is 'a': it takes a whole number"),
-        ("model.tied=yes", "tied is 'yes': it takes True or False"),
-        ("evaluation.roles=key", r"roles takes a tuple: vary it in sweep\(\)"),
-        ("model.mixer.d_conv=2", r"unknown field of model 'mixer\.d_conv'"),
-    ],
-)
-def test_mistakes_in_a_grid(text, message):
-    """Catches a traceback for a typo."""
-    with pytest.raises(UserError, match=message):
-        changes_of_grid([text], recall.get_config())
-
-
-def test_options_of_a_mixer_are_varied_each():
-    """Catches options that replace one another, and values that stay texts."""
-    config = recall.get_config("mixer=mamba")
-    config.model.mixer_options.d_state = 4
-    options = "model.mixer_options"
-    changes = changes_of_grid([f"{options}.d_conv=2,4", f"{options}.gated=True,False"], config)
-    assert changes[0] == {f"{options}.d_conv": 2, f"{options}.gated": True}
-    sweep = plan(config, changes)
-    found = [group.experiments[0].model.mixer_options for group in sweep.groups]
-    assert list(map(dict, found)) == [
-        {"d_state": 4, "d_conv": taps, "gated": gated} for taps in (2, 4) for gated in (True, False)
-    ]
-    again = plan_of(json.loads(json.dumps(sweep.as_dict())), pathlib.Path("sweep.json"))
-    assert again.experiments == sweep.experiments
-    for wrong, message in (
-        (f"{options}.d_cnov=2", r"has no option 'd_cnov': valid are bias"),
-        (f"{options}.d_conv=two", r"d_conv is 'two': it takes a number"),
-        (f"{options}.d_state=two", r"d_state is 'two': it takes a whole number"),
-    ):
-        with pytest.raises(UserError, match=message):
-            plan(config, changes_of_grid([wrong], config))
-
-
-def test_a_field_twice_in_a_grid():
-    """Catches values that are dropped without a word."""
-    with pytest.raises(UserError, match=r"training\.seed is there twice"):
-        changes_of_grid(["training.seed=0", "training.seed=1"], recall.get_config())
-
-
-def test_sweep_of_a_file(tmp_path):
-    """Catches a file whose sweep is something else."""
-    assert changes_of_file("configs/recall.py:smoke=True") == recall.sweep()
-    for text, message in (
-        ("", "no function sweep"),
-        ("def sweep():\n    return {}\n", "must give a list of dicts"),
-        ("def sweep():\n    return [1]\n", "must give a list of dicts"),
-    ):
-        (tmp_path / "own.py").write_text(text)
-        with pytest.raises(UserError, match=message):
-            changes_of_file(str(tmp_path / "own.py"))
-
-
-def test_lists_that_cannot_be_zipped():
-    """Catches a sweep cut to the shorter list."""
-    with pytest.raises(UserError, match="lists of 2, 3"):
-        grids.zipped(grids.seeds(2), grids.seeds(3))
-    assert grids.zipped(grids.axis("a.b", (1, 2)), grids.axis("a.c", (3, 4))) == [
-        {"a.b": 1, "a.c": 3},
-        {"a.b": 2, "a.c": 4},
-    ]
-    assert len(grids.chain(grids.seeds(2), grids.seeds(3))) == 5
 
 
 def test_a_folder_holds_one_sweep(tmp_path):

@@ -55,7 +55,9 @@ def agreement_rows(exact: Effects, estimates: Sequence[Effects]) -> Iterator[dic
             named = {"method": estimate.method, "measure": estimate.measure, **case}
             found = describe(correlation, exact.evaluation.confidence, tested=False)
             yield named | {"metric": "rank_correlation", **found, "cells": len(cells)}
-            if estimate.whole is not None:
+            # The whole is the same in both directions, and told once.
+            told = case["direction"] != exact.evaluation.directions[0]
+            if estimate.whole is not None and not told:
                 corruption = case["corruption"]
                 index = estimate.evaluation.corruptions.index(corruption)
                 share = estimate.gap(corruption).share(estimate.whole[index])

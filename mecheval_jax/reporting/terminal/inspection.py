@@ -145,12 +145,10 @@ def repeated_share(task: Task, batch: Batch) -> float:
 
 
 def answered_before(batch: Batch) -> float:
-    """Share of the queries that count whose answer stands somewhere up to the query."""
+    """Share of the queries that count whose answer stands somewhere before the query."""
     tokens = np.asarray(batch.tokens)[:, None]
     query = np.asarray(batch.query_positions)[..., None]
-    there = (tokens == np.asarray(batch.targets)[..., None]) & (
-        np.arange(tokens.shape[-1]) <= query
-    )
+    there = (tokens == np.asarray(batch.targets)[..., None]) & (np.arange(tokens.shape[-1]) < query)
     counts = np.asarray(batch.weights) > 0
     return float(there.any(axis=-1)[counts].mean()) if counts.any() else 0.0
 

@@ -1,0 +1,16 @@
+"""Remedies help: what they say to do gives back what there was."""
+
+from mecheval_jax.store.remedies import measured_again
+
+
+def test_a_member_is_measured_by_its_sweep(tmp_path):
+    """Catches advice for a run of its own, by which a member stays without a summary."""
+    assert "the command that trained the run" in measured_again(tmp_path)
+    assert f"--workdir={tmp_path} measures a verdict anew" in measured_again(tmp_path)
+    member = tmp_path / "groups" / "a" / "members" / "0000"
+    member.mkdir(parents=True)
+    (member / "member.json").write_text("{")
+    assert measured_again(member) == (
+        f"remove {tmp_path / 'groups' / 'a' / 'members.csv'}, and the command of the sweep writes "
+        "both again"
+    )
