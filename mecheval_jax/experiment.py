@@ -170,7 +170,7 @@ def _sections_of(config: ConfigDict | Mapping[str, Any]) -> Mapping[str, Any]:
                 f"the config has no section {section!r}: start from another config, as "
                 "configs/recall.py does from configs/base.py"
             )
-        _check_section(section, sections[section])
+        check_section(section, sections[section])
     return sections
 
 
@@ -181,14 +181,15 @@ def _task_of(sections: Mapping[str, Any]) -> tuple[str, Task]:
     return name, _build(TASKS[name], values, "task")
 
 
-def _check_section(name: str, values: Any) -> None:
+def check_section(name: str, values: Any) -> None:
+    """Raise UserError if a section of a config is no mapping from the names of its fields."""
     if not isinstance(values, Mapping):
         raise UserError(f"config section {name!r} is {values!r:.80}: give its fields by name")
 
 
 def _build(kind: type, values: Mapping[str, Any], section: str) -> Any:
     """A section of a config as the dataclass that checks it; its own sections likewise."""
-    _check_section(section, values)
+    check_section(section, values)
     fields = {field.name: field for field in dataclasses.fields(kind)}
     for name in values:
         choose(f"field of {section}", name, fields)

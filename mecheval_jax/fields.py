@@ -68,8 +68,7 @@ class Section:
             value = getattr(self, name)
             if isinstance(value, (list, tuple)):  # a frozen section is hashed: no lists
                 if _tuple_in(kind) == tuple[str, ...]:
-                    # The command line gives names between commas as one text.
-                    value = (one.strip() for text in value for one in text.split(","))
+                    value = tuple(name for text in value for name in _names_in(text))
                 object.__setattr__(self, name, tuple(value))
         self.check()
         self.check_whole()
@@ -202,6 +201,11 @@ def check_values(kind: type, values: Mapping[str, Any], section: str) -> None:
         wrong = _mismatch(value, kinds[name], name)
         if wrong:
             raise UserError(f"{section}.{name} is {shown(value)}: it takes {wrong}")
+
+
+def _names_in(text: str) -> Sequence[str]:
+    """Names between commas, as the command line gives them; a list in brackets is left whole."""
+    return (text,) if text[:1] in ("(", "[") else [name.strip() for name in text.split(",")]
 
 
 def _tuple_in(kind: Any) -> Any:

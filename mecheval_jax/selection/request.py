@@ -128,9 +128,9 @@ def experiment_of(
         raise UserError(f"give either --documents=FILE.jsonl or --config=FILE.py: {what}")
     if config is not None:
         experiment = Experiment.from_config(config)
-        training = experiment.as_dict()["training"]
-        changed = training if steps is None else training | {"steps": steps}
-        return experiment.with_training(changed)
+        if steps is None:
+            return experiment
+        return experiment.with_training(experiment.as_dict()["training"] | {"steps": steps})
     sections = of_documents().to_dict()
     sections["task"]["path"] = documents
     if steps is not None:

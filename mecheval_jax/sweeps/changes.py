@@ -13,6 +13,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mecheval_jax.errors import UserError, choose
+from mecheval_jax.experiment import check_section
 from mecheval_jax.fields import KINDS, field_value, field_value_of_text
 from mecheval_jax.mixers.options import OPTIONS
 
@@ -43,7 +44,7 @@ def changed_sections(sections: Mapping[str, Any], change: Changes) -> tuple[Sect
     return changed, typed
 
 
-def _place(path: str, sections: Mapping[str, Any] | ConfigDict) -> tuple[str, str, str]:
+def _place(path: str, sections: Mapping[str, Any]) -> tuple[str, str, str]:
     """Section and field of ``section.field``, and the option of a mixer that is meant, or "".
 
     Raises:
@@ -51,13 +52,12 @@ def _place(path: str, sections: Mapping[str, Any] | ConfigDict) -> tuple[str, st
     """
     section, dotted, field = path.partition(".")
     if not dotted:
-        of_sections = ((n, v) for n, v in sections.items() if isinstance(v, (Mapping, ConfigDict)))
+        of_sections = ((n, v) for n, v in sections.items() if isinstance(v, Mapping))
         owners = [f"{name}.{path}" for name, fields in of_sections if path in fields]
         if owners:
             raise UserError(f"{path!r} is a field without its section: {' or '.join(owners)}")
     fields = sections[choose("section", section, sections)]
-    if not isinstance(fields, (Mapping, ConfigDict)):
-        raise UserError(f"config section {section!r} is {fields!r:.80}: give its fields by name")
+    check_section(section, fields)
     if option := path.removeprefix(OPTIONS) if path.startswith(OPTIONS) else "":
         field = field.partition(".")[0]
     return section, choose(f"field of {section}", field, fields), option
@@ -94,12 +94,12 @@ def changes_of_grid(axes: Sequence[str], base: ConfigDict) -> list[Changes]:
         UserError: If a field is unknown, occurs twice or takes no single value, or if its values
             are missing or of another type.
     """
-    combined: list[Changes] = [{}]
+    sections, combined = base.to_dict(), [{}]
     for text in axes:
         path, given, listed = text.partition("=")
         if not given or not listed:
             raise UserError(f"--grid={text}: write field=value,value,... (training.seed=0,1,2)")
-        section, field, option = _place(path, base)
+        section, field, option = _place(path, sections)
         if path in combined[0]:
             raise UserError(f"--grid: {path} is there twice: give all of its values in one")
         values: list[Any] = listed.split(",")

@@ -41,7 +41,7 @@ from mecheval_jax.training.state import (
     restored_state,
     saved_part,
 )
-from mecheval_jax.training.step import Metrics, evaluate_state, no_metrics, take_steps
+from mecheval_jax.training.step import Metrics, evaluate_state, take_steps
 
 Steps = Callable[[TrainState, Any, Any], tuple[TrainState, Metrics]]
 """(state, first, stop) -> (state, metrics of every step); the given state is donated."""
@@ -169,10 +169,7 @@ class Programs(abc.ABC):
         if ensemble.task.traceable:
             steps = functools.partial(take_steps, ensemble=ensemble, policy=policy)
             return self.compiled(self.on_all(steps, shared=2), 2)
-        # Sharded as a step returns it: with any other sharding every program compiles twice.
-        empty = self.on_all(lambda _: no_metrics(ensemble.training))
-        room = jax.jit(empty, out_shardings=self.sharding)
-        return HostSteps(self, policy, lambda: room(self._hyperparameters))
+        return HostSteps(self, policy)
 
     def compiled(self, program: Callable, numbers: int) -> Any:
         """Compile a program: (state, which is donated, number, ...) -> (state, metrics)."""

@@ -13,7 +13,6 @@ most of it. Then shapes differ from step to step, and each is compiled once:
 """
 
 import functools
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -22,7 +21,14 @@ import numpy as np
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.training.data import BLOCK, HostDocuments
 from mecheval_jax.training.state import Policy, TrainState
-from mecheval_jax.training.step import Metrics, add_share, take_last_part, take_step, totals_of
+from mecheval_jax.training.step import (
+    Metrics,
+    add_share,
+    no_metrics,
+    take_last_part,
+    take_step,
+    totals_of,
+)
 
 if TYPE_CHECKING:
     from mecheval_jax.training.device_programs import Programs
@@ -41,20 +47,22 @@ class HostSteps:
     Args:
         programs: The ensemble on its devices.
         policy: Policy for members that diverge.
-        room: Function that makes room for the metrics of the steps of a call.
     """
 
-    def __init__(self, programs: "Programs", policy: Policy, room: Callable[[], Metrics]):
-        self._programs, self._room, self._training = programs, room, programs.ensemble.training
+    def __init__(self, programs: "Programs", policy: Policy):
+        self._programs, self._training = programs, programs.ensemble.training
         self._documents = self._drawn()
-        on_all, ensemble = programs.on_all, {"ensemble": programs.ensemble}
-        both = ensemble | {"policy": policy}
-        state = jax.tree.map(lambda leaf: leaf.sharding, programs.abstract)
+        on_all, ensemble = programs.on_all, programs.ensemble
+        state = programs.state_shardings(programs.abstract)
         taken = {"donate_argnums": (0, 1), "out_shardings": (state, programs.sharding)}
-        whole, last = (functools.partial(step, **both) for step in (take_step, take_last_part))
-        total = functools.partial(totals_of, task=programs.ensemble.task)
-        share = functools.partial(add_share, **ensemble)
+        how = {"ensemble": ensemble, "policy": policy}
+        whole, last = (functools.partial(step, **how) for step in (take_step, take_last_part))
+        total = functools.partial(totals_of, task=ensemble.task)
+        share = functools.partial(add_share, ensemble=ensemble)
         shares = {"donate_argnums": 0, "out_shardings": (state.params, programs.sharding)}
+        # Sharded as a step returns it: with any other sharding every program compiles twice.
+        empty = on_all(lambda _: no_metrics(ensemble.training))
+        self._room = jax.jit(empty, out_shardings=programs.sharding)
         self._take = jax.jit(on_all(whole, shared=1), **taken)
         self._total = jax.jit(on_all(total), out_shardings=programs.sharding)
         self._add = jax.jit(on_all(share), **shares)
@@ -77,7 +85,7 @@ class HostSteps:
 
     def __call__(self, state: TrainState, first: Any, stop: Any) -> tuple[TrainState, Metrics]:
         """Take the steps from `first` to before `stop`; the given state is donated."""
-        metrics = self._room()
+        metrics = self._room(state.hyperparameters)
         for step in range(int(first), int(stop)):
             parts = self._parts(step)
             if len(parts) == 1 or self._whole_steps:
@@ -109,5 +117,4 @@ class HostSteps:
         """
         (documents, *_), count = self._documents.values(), self._training.training_batches
         steps = range(BLOCK if count is None else min(BLOCK, count))
-        shapes: Iterator[tuple[int, ...]] = (documents.widths(self._longest(at)) for at in steps)
-        return len(set(shapes)) <= MOST_COMBINATIONS
+        return len({documents.widths(self._longest(at)) for at in steps}) <= MOST_COMBINATIONS

@@ -190,7 +190,7 @@ FIELDS = {
     "evaluation.confidence": ("0", "1", "nan"),
     "evaluation.resamples": ("0",),
     "evaluation.split": ("all",),
-    "evaluation.roles": ("kye", "3"),
+    "evaluation.roles": ("\"('kye',)\"", "kye", "3"),
     "evaluation.seed": ("-1",),
     "analyses.probes.ridge": ("0", "nan", "-1"),
     "analyses.probes.test_share": ("0", "1"),

@@ -56,8 +56,8 @@ def agreement_rows(exact: Effects, estimates: Sequence[Effects]) -> Iterator[dic
             found = describe(correlation, exact.evaluation.confidence, tested=False)
             yield named | {"metric": "rank_correlation", **found, "cells": len(cells)}
             # The whole is the same in both directions, and told once.
-            told = case["direction"] != exact.evaluation.directions[0]
-            if estimate.whole is not None and not told:
+            is_first = case["direction"] == exact.evaluation.directions[0]
+            if is_first and estimate.whole is not None:
                 corruption = case["corruption"]
                 index = estimate.evaluation.corruptions.index(corruption)
                 share = estimate.gap(corruption).share(estimate.whole[index])
