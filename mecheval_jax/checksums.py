@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError
-from mecheval_jax.files import read_text, sha256_of, write_text
+from mecheval_jax.files import damaged, read_text, sha256_of, write_text
 
 SUMS = "SHA256SUMS"
 
@@ -35,7 +35,7 @@ def read_sums(path: pathlib.Path) -> list[tuple[str, str]]:
     lines = read_text(path).splitlines()
     for line in lines:
         if not LINE.fullmatch(line):
-            raise UserError(f"{path} is damaged: it has a line {line[:20]!r}")
+            raise damaged(path, f"it has a line {line[:20]!r}")
     return [(line[66:], line[:64]) for line in lines]
 
 

@@ -25,13 +25,14 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.transparency import Concentration, concentration
 from mecheval_jax.evaluation.verdict.readings import has_learned
 from mecheval_jax.experiment import Experiment
-from mecheval_jax.files import make_workdir, write_table, write_text
+from mecheval_jax.files import damaged, make_workdir, write_table, write_text
 from mecheval_jax.forms import mismatch
 from mecheval_jax.reporting.table import Column, Table, with_ends
 from mecheval_jax.reporting.terminal.tables import number, percent
 from mecheval_jax.statistics.intervals import difference_of_estimates, wilson
 from mecheval_jax.store.forms import ACCURACY
 from mecheval_jax.store.left_out import LeftOut
+from mecheval_jax.store.remedies import measured_again
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
 from mecheval_jax.store.sweep_tables import best, read_members, wide
@@ -211,7 +212,7 @@ def _entry(
         raise UserError("not finished: it has no accuracy yet")
     wrong = mismatch(summary, COMPARED)
     if wrong:
-        raise UserError(f"{folder.summary} is damaged: {wrong}")
+        raise damaged(folder.summary, wrong, measured_again(folder.path))
     known = {"accuracy": tuple(summary[end] for end in ACCURACY), **estimates}
     if folder.has_final_evidence(summary, experiment):
         measured = functools.partial(_concentration, folder, summary)

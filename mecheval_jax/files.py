@@ -168,6 +168,17 @@ def write_arrays(path: pathlib.Path, arrays: Mapping[str, Any]) -> None:
     write_bytes(path, content.getvalue())
 
 
+def damaged(source: str | os.PathLike, why: object, remedy: str = "") -> UserError:
+    """The error of what cannot be what was written.
+
+    Args:
+        source: The file or folder.
+        why: What is wrong with it.
+        remedy: What the user is told to do about it; "" where nothing is known that helps.
+    """
+    return UserError(f"{source} is damaged: {why}" + f"; {remedy}" * bool(remedy))
+
+
 def read_arrays(
     path: pathlib.Path, remedy: str, names: Iterable[str] | None = None
 ) -> dict[str, np.ndarray]:
@@ -187,7 +198,7 @@ def read_arrays(
     except Exception as error:  # whatever a damaged archive makes numpy raise
         # Of a file that is no archive numpy says how to load it all the same, as a pickle.
         why = "it is no archive of arrays" if "pickle" in str(error) else error
-        raise _damaged(path, why, remedy) from None
+        raise damaged(path, why, remedy) from None
 
 
 def read_text(path: pathlib.Path, remedy: str = "") -> str:
@@ -204,12 +215,7 @@ def read_text(path: pathlib.Path, remedy: str = "") -> str:
         with open_file(path) as file:
             return file.read().decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _damaged(path, error, remedy) from None
-
-
-def _damaged(source: str | os.PathLike, why: object, remedy: str) -> UserError:
-    """The error of what cannot be what was written, with what its user can do if that is known."""
-    return UserError(f"{source} is damaged: {why}" + f"; {remedy}" * bool(remedy))
+        raise damaged(path, error, remedy) from None
 
 
 def parse_json(text: str, source: str, remedy: str = "", **options: Any) -> Any:
@@ -227,9 +233,9 @@ def parse_json(text: str, source: str, remedy: str = "", **options: Any) -> Any:
     try:
         return json.loads(text, **options)
     except RecursionError:
-        raise _damaged(source, "it is nested too deeply", remedy) from None
+        raise damaged(source, "it is nested too deeply", remedy) from None
     except (ValueError, TypeError) as error:  # among them a number of more than 4,300 digits
-        raise _damaged(source, error, remedy) from None
+        raise damaged(source, error, remedy) from None
 
 
 def read_json(
@@ -256,7 +262,7 @@ def read_json(
         return absent
     values = parse_json(read_text(path, remedy), str(path), remedy, **options)
     if wrong := mismatch(values, dict) or mismatch(values, form):
-        raise _damaged(path, wrong, remedy)
+        raise damaged(path, wrong, remedy)
     return values
 
 
@@ -307,7 +313,7 @@ def read_table(
         raise
     except (ValueError, OverflowError, TypeError, MemoryError, RecursionError) as error:
         # raised by pandas
-        raise _damaged(path, one_line(error, 300), remedy) from None
+        raise damaged(path, one_line(error, 300), remedy) from None
     texts = table.select_dtypes(["object", "string"])
     return table.assign(**{name: texts[name].map(_unguarded) for name in texts})
 

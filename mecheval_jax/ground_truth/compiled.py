@@ -23,8 +23,8 @@ from types import MappingProxyType
 import numpy as np
 from flax.traverse_util import unflatten_dict
 
-from mecheval_jax.errors import UserError, choose
-from mecheval_jax.files import read_arrays
+from mecheval_jax.errors import choose
+from mecheval_jax.files import damaged, read_arrays
 from mecheval_jax.ground_truth.collection import check_parameters
 from mecheval_jax.ground_truth.planted import TASK, Planted, as_arrays
 from mecheval_jax.models.language_model import ModelConfig
@@ -94,10 +94,8 @@ def _weights() -> dict[str, dict[str, np.ndarray]]:
     arrays = read_arrays(FILE, remedy)
     for entry, array in arrays.items():
         if not np.issubdtype(array.dtype, np.floating) or not 1 <= array.ndim <= 2:
-            raise UserError(
-                f"{FILE} is damaged: {entry!r} is {array.dtype}{list(array.shape)}, no weights; "
-                f"{remedy}"
-            )
+            what = f"{entry!r} is {array.dtype}{list(array.shape)}, no weights"
+            raise damaged(FILE, what, remedy)
     arrays = {entry: array.astype(np.float64) for entry, array in arrays.items()}
     found = {
         name: {
@@ -109,9 +107,9 @@ def _weights() -> dict[str, dict[str, np.ndarray]]:
     }
     foreign = [entry for entry in arrays if not entry.startswith(tuple(f"{n}/" for n in TASKS))]
     if foreign:
-        raise UserError(f"{FILE} is damaged: {foreign[0]!r} is of no program; {remedy}")
+        raise damaged(FILE, f"{foreign[0]!r} is of no program", remedy)
     for name, own in found.items():
         read = "token_embedding/embedding", f"{block_name(0)}/mlp/fc1/kernel"
         if any(np.ndim(own.get(path, ())) != 2 for path in read):
-            raise UserError(f"{FILE} is damaged: it lacks weights of {name}; {remedy}")
+            raise damaged(FILE, f"it lacks weights of {name}", remedy)
     return found

@@ -41,7 +41,14 @@ from mecheval_jax.evaluation.representations.das import align
 from mecheval_jax.evaluation.rows import describe, describe_share
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.fields import LARGEST, MOST_SEEDS
-from mecheval_jax.files import make_own_workdir, read_json, sha256_of, write_json, write_table
+from mecheval_jax.files import (
+    damaged,
+    make_own_workdir,
+    read_json,
+    sha256_of,
+    write_json,
+    write_table,
+)
 from mecheval_jax.ground_truth import planted
 from mecheval_jax.ground_truth.collection import Trained, load_collection, save_collection
 from mecheval_jax.ground_truth.judging import UNKNOWN, confusion_rows, judge_blind
@@ -177,7 +184,7 @@ def read_part(path: pathlib.Path, rung: str) -> Rows:
     """
     rows = read_json(path, {"rows": [dict]})["rows"]
     if not rows or any(name not in row for row in rows for name in COLUMNS[rung]):
-        raise UserError(f"{path} is damaged: remove it, and it is measured again")
+        raise damaged(path, "it is no unit of its rung", "remove it, and it is measured again")
     return rows
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.patching.circuits import SmallestCircuit
 from mecheval_jax.evaluation.transparency import agreement, concentration
 from mecheval_jax.evaluation.verdict.readings import summary_has_learned
+from mecheval_jax.files import damaged
 from mecheval_jax.models.language_model import parameter_count
 from mecheval_jax.store.choice import (
     COLUMNS,
@@ -28,6 +28,7 @@ from mecheval_jax.store.choice import (
 from mecheval_jax.store.cost_folder import rows_of
 from mecheval_jax.store.left_out import LeftOut
 from mecheval_jax.store.metrics import read_rows
+from mecheval_jax.store.remedies import WRITTEN_AGAIN
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupFolder
 from mecheval_jax.store.sweep_tables import best, read_members, wide
@@ -94,7 +95,7 @@ def _answers(plan: GroupPlan, group: GroupFolder) -> dict[str, Any]:
     table = read_members(group)
     known = set(plan.members)
     if wrong := sorted(set(table["member"]) - known):
-        raise UserError(f"{group.table} is damaged: the group has no member {wrong[0]:g}")
+        raise damaged(group.table, f"the group has no member {wrong[0]:g}", WRITTEN_AGAIN)
     chosen, members = best(table).iloc[0].to_dict(), wide(table)
     alike = members[members["learning_rate"] == chosen["learning_rate"]]
     runs = {number: RunFolder(group.member(number)) for number in alike["member"]}

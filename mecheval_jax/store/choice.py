@@ -55,7 +55,7 @@ import pandas as pd
 
 from mecheval_jax import programs
 from mecheval_jax.errors import UserError
-from mecheval_jax.files import read_json, read_table, write_json, write_table
+from mecheval_jax.files import damaged, read_json, read_table, write_json, write_table
 from mecheval_jax.store.cost_folder import NAME, CostFolder
 from mecheval_jax.store.sweep_folder import SweepFolder
 
@@ -218,7 +218,7 @@ class ChoiceFolder(SweepFolder):
                 tuple(FurtherRun(**one) for one in values["further_runs"]),
             )
         except (KeyError, TypeError) as error:
-            raise UserError(f"{self.advice} is damaged: {error}; {again}") from None
+            raise damaged(self.advice, error, again) from None
 
     def read_plan(self) -> dict[str, Any]:
         """What was planned; empty where nothing was.

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TextIO, runtime_checkable
 
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError, one_line, several
-from mecheval_jax.files import gone, open_file, write_text
+from mecheval_jax.files import damaged, gone, open_file, write_text
 from mecheval_jax.forms import COUNT
 from mecheval_jax.partitioning.multihost import by_main, is_main
 from mecheval_jax.store.columns import METRICS
@@ -57,9 +57,7 @@ def read_rows(
                 rows.append(row)
             elif line.endswith(b"\n"):
                 of = "" if members is None else " of a member"
-                raise UserError(
-                    f"{metrics} is damaged: line {number} is no row{of}; remove that line"
-                )
+                raise damaged(metrics, f"line {number} is no row{of}", "remove that line")
     return rows
 
 

@@ -36,7 +36,7 @@ from mecheval_jax import trust
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError, expect
 from mecheval_jax.experiment import Experiment, difference_words
-from mecheval_jax.files import is_draft, make_workdir, read_json, write_json, write_text
+from mecheval_jax.files import damaged, is_draft, make_workdir, read_json, write_json, write_text
 from mecheval_jax.forms import mismatch
 from mecheval_jax.partitioning.multihost import by_main
 from mecheval_jax.store.forms import EXAMPLE, FINISHED, LOOKED_AT, MEMBER, PROVENANCE, SUMMARY
@@ -153,7 +153,7 @@ class RunFolder(TrainingFolder):
         values = read_json(self.member, MEMBER, remedy=measured_again(self.path))
         if values["place"] >= values["of"]:
             place = f"place {values['place']} of {values['of']}"
-            raise UserError(f"{self.member} is damaged: {place}; {measured_again(self.path)}")
+            raise damaged(self.member, place, measured_again(self.path))
         return MemberPlace(values["place"], values["of"])
 
     @by_main
@@ -297,12 +297,12 @@ class RunFolder(TrainingFolder):
         """
         if not self.summary.exists():
             what = "a finished member without summary.json"
-            raise UserError(f"{self.path} is damaged: {what}; {measured_again(self.path)}")
+            raise damaged(self.path, what, measured_again(self.path))
         summary = read_json(self.summary, FINISHED, remedy=measured_again(self.path))
         verdict = summary.get("verdict")
         if verdict is not None and verdict not in summary.get("probabilities", {}):
             what = f"verdict {verdict!r} has no probability"
-            raise UserError(f"{self.summary} is damaged: {what}; {verdict_anew(self.path)}")
+            raise damaged(self.summary, what, verdict_anew(self.path))
         return summary
 
     @staticmethod
@@ -348,13 +348,11 @@ class RunFolder(TrainingFolder):
             roles = {int(at): tuple(named) for at, named in values["roles"].items()}
             questions = tuple(ExampleQuestion(**one) for one in values["questions"])
         except (TypeError, ValueError) as error:
-            raise UserError(f"{self.example} is damaged: {error}; {NOT_NEEDED}") from None
+            raise damaged(self.example, error, NOT_NEEDED) from None
         count = len(values["words"])
         places = {*roles, *(one.position for one in questions)}
         if not questions or not all(0 <= at < count for at in places):
-            raise UserError(
-                f"{self.example} is damaged: a role or a question is at no token; {NOT_NEEDED}"
-            )
+            raise damaged(self.example, "a role or a question is at no token", NOT_NEEDED)
         return Example(tuple(values["words"]), roles, questions)
 
     def read_provenance(self) -> dict[str, Any]:

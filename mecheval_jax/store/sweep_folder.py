@@ -33,7 +33,7 @@ from typing import Any
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.experiment import Experiment
-from mecheval_jax.files import read_json, write_json
+from mecheval_jax.files import damaged, read_json, write_json
 from mecheval_jax.forms import COUNT, NUMBER
 from mecheval_jax.partitioning.multihost import by_main, is_main, on_main
 from mecheval_jax.store.forms import STRATEGY, SWEEP
@@ -153,9 +153,8 @@ class GroupFolder(TrainingFolder):
             except ValueError:
                 aware = False
             if not aware:
-                raise UserError(
-                    f"{self.status} is damaged: updated is {status.updated!r}, which is no time"
-                )
+                what = f"updated is {status.updated!r}, which is no time"
+                raise damaged(self.status, what, WRITTEN_AGAIN)
         return status
 
     def read_strategy(self) -> Strategy | None:
@@ -169,7 +168,7 @@ class GroupFolder(TrainingFolder):
         try:
             return Strategy(values["kind"], values.get("at_once", 1)) if values else None
         except UserError as error:
-            raise UserError(f"{self.strategy} is damaged: {error}") from None
+            raise damaged(self.strategy, error, WRITTEN_AGAIN) from None
 
     def keep_strategy(self, strategy: Strategy) -> Strategy:
         """Write the strategy of the members; every process gets the one of the first process."""
@@ -194,7 +193,7 @@ class GroupFolder(TrainingFolder):
             UserError: If it is not.
         """
         if not self.has_table() and self.read_status().state == "finished":
-            raise UserError(f"{self.table} is damaged: it is empty, or not there")
+            raise damaged(self.table, "it is empty, or not there", WRITTEN_AGAIN)
 
     def write_status(self, status: GroupStatus) -> None:
         """Write the status, with host and time; does nothing on a process that does not write."""
@@ -277,12 +276,10 @@ class SweepFolder(Folder):
         for group in values["groups"]:
             # Its name is a folder's: one that leads elsewhere is nobody's.
             if not PLAIN.fullmatch(group["name"]):
-                raise UserError(f"{self.sweep} is damaged: a group is named {group['name']!r}")
+                raise damaged(self.sweep, f"a group is named {group['name']!r}", AS_IT_WAS)
             if not group["members"] or max(group["members"]) >= members:
-                raise UserError(
-                    f"{self.sweep} is damaged: group {group['name']} has members "
-                    f"{group['members'][:10]} of {members}"
-                )
+                what = f"group {group['name']} has members {group['members'][:10]} of {members}"
+                raise damaged(self.sweep, what, AS_IT_WAS)
         return values
 
     def groups(self) -> list[GroupFolder]:

@@ -20,7 +20,7 @@ import pandas as pd
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import Experiment
-from mecheval_jax.files import read_table, write_table
+from mecheval_jax.files import damaged, read_table, write_table
 from mecheval_jax.partitioning.multihost import by_main
 from mecheval_jax.statistics.crossed import Answers, difference, share_above
 from mecheval_jax.statistics.intervals import wilson
@@ -159,7 +159,7 @@ def read_members(group: GroupFolder) -> pd.DataFrame:
         member, metric = twice[["member", "metric"]].iloc[0]
         wrong = f"member {member:g} has {metric!r} twice"
     if wrong:
-        raise UserError(f"{group.table} is damaged: {wrong}; {WRITTEN_AGAIN}")
+        raise damaged(group.table, wrong, WRITTEN_AGAIN)
     return table
 
 

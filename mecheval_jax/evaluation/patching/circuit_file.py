@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.patching.graph import Edge, Graph, graph_of
-from mecheval_jax.files import hash_of, read_json, write_json
+from mecheval_jax.files import damaged, hash_of, read_json, write_json
 from mecheval_jax.models.language_model import ModelConfig
 
 PARTS = ("sender", "reader", "port")
@@ -63,7 +63,7 @@ def read_circuit(path: str | os.PathLike, config: ModelConfig) -> tuple[Graph, t
         )
     for row in found["edges"]:
         if len(row) != len(PARTS):
-            raise UserError(f"{path} is damaged: {row} is no edge, which has {', '.join(PARTS)}")
+            raise damaged(path, f"{row} is no edge, which has {', '.join(PARTS)}")
     graph = graph_of(config, tuple(found["ports"]))
     if _hash_of(graph) != found["graph"]:
         raise UserError(

@@ -21,7 +21,7 @@ from mecheval_jax.evaluation.patching.exchange import CLEAN
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.evaluation.verdict.exchanges import CORRUPTED, cases_of
 from mecheval_jax.evaluation.verdict.places import name_of_single, places_of, silent_layers
-from mecheval_jax.files import read_arrays, write_arrays
+from mecheval_jax.files import damaged, read_arrays, write_arrays
 from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate
 from mecheval_jax.tasks.geometry import geometry
 from mecheval_jax.tasks.scoring import MEASURES
@@ -185,7 +185,7 @@ class Evidence:
             found = cls(**{**values, **plain, "cells": cells, "silent": silent})
             found._check_shapes()
         except (ValueError, TypeError, IndexError) as error:
-            raise UserError(f"{path} is damaged ({error}): {again}") from None
+            raise damaged(path, error, again) from None
         return found
 
     def _check_shapes(self) -> None:

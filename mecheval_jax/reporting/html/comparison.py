@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from mecheval_jax.errors import UserError
+from mecheval_jax import programs
 from mecheval_jax.evaluation.verdict.readings import look_up_site
-from mecheval_jax.files import read_table
+from mecheval_jax.files import damaged, read_table
 from mecheval_jax.reporting.figures import analyses, comparison_figures
 from mecheval_jax.reporting.figures import run_figures as figures
 from mecheval_jax.reporting.figures.saving import picture
@@ -162,4 +162,5 @@ def _attention(run: Reported) -> tuple[dict[str, np.ndarray], list[str]] | None:
     try:
         return analyses.matrices_of(table)
     except ValueError as error:  # a cell that is there twice
-        raise UserError(f"{path} is damaged: {error}") from None
+        again = f"{programs.command('evaluate')} writes it"
+        raise damaged(path, error, again) from None

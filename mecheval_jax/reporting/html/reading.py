@@ -11,7 +11,7 @@ from mecheval_jax import programs
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.config import DIRECTIONS
 from mecheval_jax.experiment import Experiment
-from mecheval_jax.files import read_table
+from mecheval_jax.files import damaged, read_table
 from mecheval_jax.store.columns import PLACE
 from mecheval_jax.store.left_out import LeftOut
 from mecheval_jax.store.row_selection import newest
@@ -122,7 +122,7 @@ def _read_interchange(folder: RunFolder) -> pd.DataFrame:
             if not str(corruption).isidentifier():  # it becomes part of a file's name
                 raise UserError(f"corruption {corruption!r} is no role")
     except ValueError as error:
-        raise UserError(f"{path} is damaged: {error}; {remedy}") from None
+        raise damaged(path, error, remedy) from None
     return table
 
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from mecheval_jax import programs
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.verdict.readings import look_up_site
-from mecheval_jax.files import read_table
+from mecheval_jax.files import damaged, read_table
 from mecheval_jax.reporting.figures import run_figures as figures
 from mecheval_jax.reporting.figures.analyses import FIGURES
 from mecheval_jax.reporting.figures.saving import picture, save
@@ -112,10 +112,9 @@ def analyses(
         try:
             figure = draw(found)
         except FAULTS as error:  # of pandas or matplotlib
-            raise UserError(
-                f"{run.folder.analyses / name}.csv is damaged: {error!r:.200}; "
-                f"{programs.command('evaluate')} writes it"
-            ) from None
+            table = run.folder.analyses / f"{name}.csv"
+            again = f"{programs.command('evaluate')} writes it"
+            raise damaged(table, f"{error!r:.200}", again) from None
         yield name, picture(figure, run.folder.figures, name, f"{prefix}-{name}", name)
 
 
