@@ -94,7 +94,7 @@ def test_a_damaged_part_is_named(rows, tmp_path, monkeypatch):
     part = tmp_path / "parts" / "edges" / f"{ONE}_seed_0.json"
     part.parent.mkdir(parents=True)
     write_json(part, {"rows": rows})
-    with pytest.raises(UserError, match=r"seed_0\.json is damaged: remove it"):
+    with pytest.raises(UserError, match=r"seed_0\.json is damaged: it has no rows.*; remove it"):
         climb(LadderRequest(tmp_path, ("edges",), seeds=1))
 
 
