@@ -7,6 +7,9 @@ machine trained them, and says what is still missing. Then all tables there are 
 docs/results/findings, docs/results.md and the README. Without --sweep the pages alone are written.
 """
 
+import importlib
+from types import ModuleType
+
 from absl import flags
 
 from tools import blocks
@@ -22,12 +25,17 @@ def main():
     from mecheval_jax.console import say
     from mecheval_jax.study.collected import FINDINGS_FOLDER, add_sweep, conclude_all
     from mecheval_jax.study.page import brief, summary
+    from mecheval_jax.study.plans import experiments_at
+    from mecheval_jax.study.timing import Clock
+
+    def config(name: str) -> ModuleType:
+        return importlib.import_module(f"configs.study.{name}")
 
     root = blocks.root()
     tables = root / "docs" / "results"
     for path in SWEEPS.value:
         add_sweep(tables, path, TABLE.value)
-    found = conclude_all(tables)
+    found = conclude_all(tables, experiments_at("laptop", False, config, Clock(1, False)))
     page = f"results/{FINDINGS_FOLDER}/"
     blocks.put_block(root / "docs" / "results.md", brief(found, page), MARKS)
     said = f"**{summary(found.judgements)}** This is {found.what}."

@@ -184,7 +184,11 @@ def read_part(path: pathlib.Path, rung: str) -> Rows:
     """
     rows = read_json(path, {"rows": [dict]})["rows"]
     if not rows or any(name not in row for row in rows for name in COLUMNS[rung]):
-        raise damaged(path, "it has no rows, or rows without some field", "remove it, and it is measured again")
+        raise damaged(
+            path,
+            "it has no rows, or rows without some field",
+            "remove it, and it is measured again",
+        )
     return rows
 
 

@@ -19,7 +19,7 @@ from mecheval_jax.study.published.tables import (
     published_accuracy,
     published_shares,
 )
-from mecheval_jax.study.quantities import Quantity, mean, one, share
+from mecheval_jax.study.quantities import Quantity, mean, one, share, variance_of_share
 from mecheval_jax.study.results import ENDS, INPUT, column_of
 
 STUDY_POSITIONS = "study"
@@ -34,6 +34,10 @@ SMALLEST, SMALLEST_SHARE = 1e-12, 0.01
 """Variance of a logit, and standard deviation of a restored share, below which runs count as equal:
 logarithms of variances are compared."""
 
+SHOWN_FROM = {"AR": 0.01, "ATR": 0.1}
+"""Family of tasks -> the probability that the corruption of the key must take away for the study to
+show what is restored in a run."""
+
 NORMAL_95 = 3.92
 """Width of a 95 % interval of a normal law, in standard errors."""
 
@@ -42,9 +46,9 @@ class StudyCells:
     """A table of results, in which runs are looked up by how they were trained.
 
     The accuracy of a cell is that of its best learning rate: the rate whose runs have the highest
-    mean accuracy on dev documents or, of rates that these documents cannot tell apart, the one with
-    most runs. The accuracy itself is measured on the evaluation documents, which had no part in
-    that choice.
+    mean accuracy on dev documents or, of rates that their documents and seeds cannot tell apart,
+    the one with most runs: a single run at another rate may be better by its seed. The accuracy
+    itself is measured on the evaluation documents, which had no part in that choice.
 
     Args:
         table: Rows of `study.results`.
@@ -67,27 +71,53 @@ class StudyCells:
         self._by_cell = dict(iter(answered.groupby(CELL)))
         usual = has_usual_positions(self.table)
         answers = self.table[["accuracy_low", "floor", "verdict"]].itertuples(index=False)
-        learned = self.table[usual & np.array([has_learned(*row) for row in answers], bool)]
+        recall = np.array([has_learned(*row) for row in answers], bool)
+        learned = self.table[usual & (recall | _is_shown(self.table))]
         self._learned = dict(iter(learned.groupby(["task", "split", "layers", "mixer", "option"])))
         self._accuracies: dict[str, Quantity] = {}
         self._of_logits = _prior_of_logits(answered)
         self._of_shares = _prior_of_shares(self._learned.values())
+        self._of_changes, self._of_falls = self._priors_of_pairs(answered)
+
+    def _priors_of_pairs(self, answered: pd.DataFrame) -> tuple[Prior, Prior]:
+        """What all groups of models say of the variance of their own differences between splits."""
+        changes = []
+        for (_, split, *_), group in self._learned.items():
+            if split == "dev":
+                other = self.on_split(group, "test")
+                for role in ("key", "value", "query"):
+                    changes.append(_pairs(group, other, column_of(INPUT, role))["change"])
+        on_test = answered[(answered["split"] == "test") & answered["dev_accuracy"].notna()]
+        parts = on_test.groupby([*CELL, "learning_rate"])
+        falls = [_falls(part)["change"] for (task, *_), part in parts if "held-out" in task]
+        return _prior(changes), _prior(falls)
 
     def _best(self, cell: GridCell) -> pd.DataFrame:
         """The members of the best learning rate of a cell."""
         chosen = self._by_cell.get(cell)
         if chosen is None:
             return self.table.iloc[:0]
-        rates = chosen.groupby("learning_rate").agg(
-            dev=("dev_accuracy", "mean"), runs=("seed", "size"), of=("dev_documents", "mean")
-        )
-        rates["dev"] = rates["dev"].fillna(-1.0)
+        rates = pd.DataFrame(
+            [
+                (rate, part["dev_accuracy"].mean(), len(part), self._variance_on_dev(part))
+                for rate, part in chosen.groupby("learning_rate")
+            ],
+            columns=["rate", "dev", "runs", "variance"],
+        ).fillna({"dev": -1.0})
         best = rates.loc[rates["dev"].idxmax()]
-        share = (best["dev"] * best["of"] + 0.5) / (best["of"] + 1)
-        noise = 2 * math.sqrt(2 * max(share * (1 - share), 0.0) / best["of"])
+        noise = 2 * np.sqrt(rates["variance"] + best["variance"])
         alike = rates[~(rates["dev"] < best["dev"] - noise)]
-        most = alike.sort_values(["runs", "dev"]).index[-1]
+        most = alike.sort_values(["runs", "dev"])["rate"].iloc[-1]
         return chosen[chosen["learning_rate"] == most]
+
+    def _variance_on_dev(self, runs: pd.DataFrame) -> float:
+        """Variance of the mean accuracy of runs of one learning rate on dev documents."""
+        known = runs[runs["dev_accuracy"].notna()]
+        if known.empty:
+            return 0.0
+        of = known["dev_documents"].astype(float)
+        right = (known["dev_accuracy"] * of).tolist()
+        return variance_of_share(right, of.tolist(), self._of_logits)
 
     def accuracy(self, mixer: str, width: int, task: str = "AR", **where: Any) -> Quantity:
         """The accuracy of a cell at its best learning rate; on dev documents for split ``dev``.
@@ -139,16 +169,29 @@ class StudyCells:
 
         It is NaN if there is no run on the task.
         """
+        return self._of_task(task, "floor")
+
+    def copying(self, task: str) -> float:
+        """Accuracy of naming the token behind the asked one, the floor that the study looks at.
+
+        The best heuristic here (`floor`) answers more of treecall than many of the study's models.
+        It is NaN if no table has it.
+        """
+        return self._of_task(task, "copying")
+
+    def _of_task(self, task: str, column: str) -> float:
         rows = (self.table["task"] == task) & (self.table["split"] == "test")
-        return float(self.table.loc[rows, "floor"].max())
+        return float(self.table.loc[rows, column].max())
 
     def learned(
         self, mixer: str, task: str = "AR", *, layers: int = 2, option: str = "",
         split: str = "test",
     ) -> pd.DataFrame:  # fmt: skip
-        """Runs of all widths and learning rates that answer above the best floor.
+        """Runs of all widths and learning rates whose mechanism a finding is about.
 
-        Their positions are those of the study's main grid.
+        They answer above the best floor for certain or, as the study chooses its runs, lose more by
+        the corruption of the key than `SHOWN_FROM`, where that was kept. Their positions are those
+        of the study's main grid.
 
         Args:
             mixer: Name of the architecture.
@@ -168,40 +211,81 @@ class StudyCells:
     def attribution(
         self, runs: pd.DataFrame, role: str, site: str = INPUT, name: str = ""
     ) -> Quantity:
-        """Mean restored share of runs at a site and role.
+        """Mean restored share of runs at a site and role, or at several roles together.
 
         It has no published number: the study shows medians, and of runs that hold all or nothing
         at a place the mean is another number.
 
         Args:
             runs: Rows of the runs, of one task, mixer, option and depth.
-            role: Role of the token.
+            role: Role of the token; several with ``+`` between them, of which each run's shares are
+                added up.
             site: Path of the site.
             name: Name of the runs in sentences.
         """
-        column = column_of(site, role)
-        name = f"{name or 'the mean'} of {column}"
-        known = _measured(runs, column)
-        if known.empty:
+        name, shares, errors = _shares(name or "the mean", runs, role, site)
+        return mean(name, shares, errors, self._of_shares) if shares else Quantity(name)
+
+    def change(self, runs: pd.DataFrame, split: str, role: str, name: str) -> Quantity:
+        """Mean restored share of models on their own split less that on another one, at `INPUT`.
+
+        It is the mean of each model's own difference: how far models lie apart is no part of it.
+
+        Args:
+            runs: Rows of the models, of one task, mixer, option and depth.
+            split: The other split.
+            role: Role of the token.
+            name: Name of the runs in sentences.
+        """
+        column = column_of(INPUT, role)
+        name = f"{name} of {column}"
+        pairs = _pairs(runs, self.on_split(runs, split), column)
+        if pairs.empty:
             return Quantity(name)
-        return mean(name, known[column].tolist(), _errors(known, column), self._of_shares)
+        return mean(name, pairs["change"].tolist(), pairs["error"].tolist(), self._of_changes)
+
+    def fall(self, mixer: str, width: int, task: str) -> Quantity:
+        """Accuracy on dev less that on test documents of the models of a cell, at its best rate.
+
+        It is the mean of each model's own fall, and of these models: how good another learning rate
+        makes them is no part of it.
+
+        Args:
+            mixer: Name of the architecture.
+            width: Width of the model.
+            task: Name of the task.
+        """
+        cell = _cell(mixer, width, task, {})
+        seen = _cell(mixer, width, task, {"split": "dev"})
+        name = f"the fall of {_name(seen, {})} to test"
+        both = [published_accuracy(each) for each in (seen, cell)]
+        shown = None if None in both else (both[0] - both[1],) * 2
+        runs = self._best(cell)
+        runs = runs[runs["dev_accuracy"].notna()]
+        if runs.empty:
+            return Quantity(name, published=shown)
+        falls = _falls(runs)
+        own = mean(name, falls["change"].tolist(), falls["error"].tolist(), self._of_falls)
+        return dataclasses.replace(own, published=shown)
 
     def each(self, runs: pd.DataFrame, role: str, site: str = INPUT) -> Iterator[Quantity]:
-        """Restored share of every single run, beside the range of the study's runs."""
-        column = column_of(site, role)
+        """Restored share of every single run, beside the range of the study's runs.
+
+        Arguments are those of `attribution`.
+        """
         for i, run in enumerate(runs.itertuples()):
-            own = runs.iloc[i : i + 1]
             what = f"{run.mixer} {run.option}".rstrip()
             name = (
                 f"{what}, width {run.width}, {run.layers} layers, rate {run.learning_rate:g}, "
-                f"seed {run.seed}, on {run.task} of {column}"
+                f"seed {run.seed}, on {run.task}"
             )
-            if _measured(own, column).empty:
+            name, shares, errors = _shares(name, runs.iloc[i : i + 1], role, site)
+            if not shares:
                 yield Quantity(name)
                 continue
             alike = (run.task, int(run.layers), run.mixer, run.option)
             theirs = published_shares(alike, site, role)
-            number = one(name, own[column].iloc[0], _errors(own, column)[0])
+            number = one(name, shares[0], errors[0])
             yield dataclasses.replace(number, published=theirs and theirs.ends)
 
 
@@ -210,9 +294,27 @@ def has_usual_positions(rows: pd.DataFrame) -> pd.Series:
     return rows["mixer"].map(positions_of) == rows["positions"]
 
 
+def _is_shown(rows: pd.DataFrame) -> pd.Series:
+    """Which rows the study would show; those are not whose ``lost`` is unknown."""
+    least = [SHOWN_FROM.get(task.partition(" ")[0], math.inf) for task in rows["task"]]
+    return rows["lost"].astype(float) > np.array(least, float)
+
+
 def _measured(runs: pd.DataFrame, column: str) -> pd.DataFrame:
     """Runs with a restored share that has an interval: of too few documents it has none."""
     return runs[runs[[column, *(column + end for end in ENDS[1:])]].notna().all(axis=1)]
+
+
+def _shares(
+    name: str, runs: pd.DataFrame, role: str, site: str
+) -> tuple[str, list[float], list[float]]:
+    """A name, and the restored shares of runs that have them, with standard errors."""
+    columns = [column_of(site, each) for each in role.split("+")]
+    for column in columns:
+        runs = _measured(runs, column)
+    each = zip(*(_errors(runs, column) for column in columns), strict=True)
+    errors = [math.hypot(*of_run) for of_run in each]
+    return f"{name} of {' and '.join(columns)}", runs[columns].sum(axis=1).tolist(), errors
 
 
 def _errors(runs: pd.DataFrame, column: str) -> list[float]:
@@ -248,9 +350,35 @@ def _prior_of_shares(groups: Iterable[pd.DataFrame]) -> Prior:
         for group in groups
         for column in (column_of(INPUT, role) for role in ("key", "value", "query"))
     ]
-    known = [shares for shares in known if len(shares) > 1]
-    variances = [float(shares.var()) for shares in known]
-    return prior_of(variances, [len(shares) - 1.0 for shares in known], SMALLEST_SHARE**2)
+    return _prior(known)
+
+
+def _prior(groups: Iterable[pd.Series]) -> Prior:
+    """What groups of numbers that are shares say of the variance within a group."""
+    known = [group for group in groups if len(group) > 1]
+    variances = [float(group.var()) for group in known]
+    return prior_of(variances, [len(group) - 1.0 for group in known], SMALLEST_SHARE**2)
+
+
+def _pairs(runs: pd.DataFrame, others: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Differences of a restored share between rows of the same models, with standard errors."""
+    own, other = (
+        _measured(rows, column).assign(error=lambda kept: _errors(kept, column))
+        for rows in (runs, others)
+    )
+    both = own.merge(other, on=MODEL, suffixes=("", "_other"))
+    error = np.hypot(both["error"], both["error_other"])
+    return pd.DataFrame({"change": both[column] - both[f"{column}_other"], "error": error})
+
+
+def _falls(runs: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy of models on dev less that on test documents, with standard errors."""
+    variance = sum(
+        (share := (runs[name] * runs[of] + 0.5) / (runs[of] + 1)) * (1 - share) / runs[of]
+        for name, of in (("dev_accuracy", "dev_documents"), ("accuracy", "documents"))
+    )
+    change = runs["dev_accuracy"] - runs["accuracy"]
+    return pd.DataFrame({"change": change, "error": np.sqrt(variance)})
 
 
 def _cell(mixer: str, width: int, task: str, where: dict[str, Any]) -> GridCell:

@@ -11,6 +11,7 @@ FOLDER/
 
 import os
 import pathlib
+from collections.abc import Iterable
 
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError
@@ -19,6 +20,7 @@ from mecheval_jax.store.forms import PROVENANCE, SWEEP
 from mecheval_jax.store.sweep_folder import MEASURED, SweepFolder
 from mecheval_jax.study.conclusion import conclude
 from mecheval_jax.study.page import Conclusion
+from mecheval_jax.study.plans import ScaledExperiment
 from mecheval_jax.study.results import tabulate
 from mecheval_jax.study.tables import (
     finished,
@@ -113,12 +115,24 @@ def missing(folder: str | os.PathLike) -> list[str]:
     return lines
 
 
-def conclude_all(folder: str | os.PathLike) -> Conclusion:
+def conclude_all(
+    folder: str | os.PathLike, experiments: Iterable[ScaledExperiment] = ()
+) -> Conclusion:
     """Judge the findings from all tables of a folder, and write the pages into it.
+
+    Args:
+        folder: Folder of the tables.
+        experiments: Experiments of which the pages say so if nothing of them was run.
 
     Raises:
         UserError: If a table was edited.
     """
     folder = pathlib.Path(folder)
     rows = read_tables(sorted(folder.glob("*.csv")))
-    return conclude(folder / FINDINGS_FOLDER, "what was run so far", rows, missing(folder))
+    untouched = [
+        f"{one.name}: all of its {len(one.wanted)} members"
+        for one in experiments
+        if not {*one.wanted} & {*rows["config_hash"]}
+    ]
+    left = [*missing(folder), *untouched]
+    return conclude(folder / FINDINGS_FOLDER, "what was run so far", rows, left)

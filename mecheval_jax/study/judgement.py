@@ -8,7 +8,7 @@ A finding is a list of claims that must all hold. It has two p-values:
   number (Bonferroni).
 
 The p-value of the finding is the smaller of the two, doubled, since either could have been the
-smaller. Over all findings that were run it is corrected by Holm's method: each judgement is read on
+smaller. Over all findings it is corrected by Holm's method: each judgement is read on
 its own, so the chance of a single false judgement matters and not the share of false ones
 (Benjamini and Hochberg); and findings share runs, which Holm's method allows. A finding that is not
 significant then is undecided.
@@ -27,7 +27,7 @@ import pandas as pd
 
 from mecheval_jax.statistics.false_discovery import holm
 from mecheval_jax.study.cells import StudyCells
-from mecheval_jax.study.quantities import Claim, with_interval
+from mecheval_jax.study.quantities import UNTRIED, Claim, with_interval
 
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
 UNDECIDED, NOT_RUN = "undecided", "not run"
@@ -107,6 +107,12 @@ class Judgement:
         return self.verdict != NOT_RUN and self.claims_judged < self.claims
 
     @property
+    def waits_for_rates(self) -> bool:
+        """Whether its open claims are open since another learning rate may do better."""
+        open_claims = [one for one in self.evidence if one.runs and one.if_false > ERROR_RATE]
+        return bool(open_claims) and all(one.note == UNTRIED for one in open_claims)
+
+    @property
     def row(self) -> dict[str, Any]:
         """The columns of ``findings.csv``."""
         names = (field.name for field in dataclasses.fields(self))
@@ -159,11 +165,13 @@ class _Tested:
 def judge(cells: StudyCells, findings: Sequence[Finding]) -> list[Judgement]:
     """Judge several findings together."""
     tested = [_Tested(finding, list(finding.claims(cells))) for finding in findings]
-    run = [one for one in tested if one.was_run]
-    corrected = dict(
-        zip((one.finding.number for one in run), holm([one.p_value for one in run]), strict=True)
-    )
-    return [_judged(one, corrected.get(one.finding.number)) for one in tested]
+    # Corrected for all findings, those without a run too: what is run later then takes no verdict
+    # of what was run before.
+    corrected = holm([one.p_value if one.was_run else 1.0 for one in tested])
+    return [
+        _judged(one, p_value if one.was_run else None)
+        for one, p_value in zip(tested, corrected, strict=True)
+    ]
 
 
 def _judged(tested: _Tested, p_value: float | None) -> Judgement:

@@ -189,9 +189,12 @@ def _why_undecided(judgements: Sequence[Judgement]) -> list[tuple[str, list[Judg
     rest = [one for one in judgements if not one.missing]
     singly = [one for one in rest if one.claims_judged == one.supported]
     rest = [one for one in rest if one not in singly]
+    of_rates = [one for one in rest if one.waits_for_rates]
+    rest = [one for one in rest if one not in of_rates]
     return [
         ("an essential part has no run", waiting),
         ("each claim holds by itself at 5 %, and not surely enough among all findings", singly),
+        ("one learning rate was run, and another may do better", of_rates),
         (
             f"the claim that decides has {FEW_RUNS} runs or fewer",
             [one for one in rest if one.runs <= FEW_RUNS],

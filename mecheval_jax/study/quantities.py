@@ -245,11 +245,8 @@ def share(
     """
     hits, trials = np.asarray(right, float), np.asarray(of, float)
     means = hits / trials
-    expected = (hits + 0.5) / (trials + 1)
     draw, centre = _draw(name), float(means.mean())
-    known = prior.times(float((expected * (1 - expected)).mean()))
-    between, degrees = _between(means, known)
-    of_documents = float((expected * (1 - expected) / trials).mean())
+    between, of_documents, degrees = _variances(hits, trials, prior)
     if not degrees:
         samples = draw.beta(hits[0] + 0.5, trials[0] - hits[0] + 0.5, RESAMPLES)
         one_run = draw.binomial(asked, samples) / asked
@@ -260,6 +257,21 @@ def share(
     new = centre + math.sqrt(between * (1 + 1 / runs)) * students(draw, degrees, RESAMPLES)
     one_run = draw.binomial(asked, np.clip(new, 0.0, 1.0)) / asked
     return Quantity(name, centre, samples, runs, one_run, degrees=degrees)
+
+
+def variance_of_share(right: Sequence[float], of: Sequence[float], prior: Prior) -> float:
+    """Variance of the mean accuracy of runs, as `share` has it; arguments are the same."""
+    hits, trials = np.asarray(right, float), np.asarray(of, float)
+    between, of_documents, _ = _variances(hits, trials, prior)
+    return max(between, of_documents) / len(hits)
+
+
+def _variances(hits: np.ndarray, trials: np.ndarray, prior: Prior) -> tuple[float, float, float]:
+    """Of the accuracies of runs: between runs, of their documents alone, and degrees of freedom."""
+    expected = (hits + 0.5) / (trials + 1)
+    slopes = expected * (1 - expected)
+    between, degrees = _between(hits / trials, prior.times(float(slopes.mean())))
+    return between, float((slopes / trials).mean()), degrees
 
 
 def mean(

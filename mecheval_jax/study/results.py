@@ -2,9 +2,11 @@
 
 A row has the member's task, model and training (`CONFIG`), its accuracy with interval, floor and
 verdict (`ANSWERS`), and the restored shares that findings are about, key corrupted: for each site
-and role ``SITE@ROLE`` with the interval in ``SITE@ROLE_low`` and ``..._high``. Empty cells were not
-measured. ``regime`` is a hash of everything that compared members must share: the task, its
-documents, and the length of training. `study.tables` keeps rows in files.
+and role ``SITE@ROLE`` with the interval in ``SITE@ROLE_low`` and ``..._high``. ``copying`` is the
+accuracy of naming the token behind the asked one, and ``lost`` the probability of the right answer
+that goes when the key is corrupted. Empty cells were not measured. ``regime`` is a hash of
+everything that compared members must share: the task, its documents, and the length of training.
+`study.tables` keeps rows in files.
 """
 
 import dataclasses
@@ -19,7 +21,7 @@ from mecheval_jax.evaluation.config import CORRUPTION, RESTORE
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import hash_of, read_table
 from mecheval_jax.site_path import SitePath, in_mixer
-from mecheval_jax.store.row_selection import attributions, newest
+from mecheval_jax.store.row_selection import attributions, newest, rows_with
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
 from mecheval_jax.study.published.tables import option_text
@@ -31,7 +33,7 @@ CONFIG = (
 )  # fmt: skip
 ANSWERS = (
     "documents", "accuracy", "accuracy_low", "accuracy_high", "dev_accuracy", "dev_documents",
-    "floor", "diverged_at", "verdict", "verdict_layer", "verdict_probability",
+    "floor", "copying", "diverged_at", "verdict", "verdict_layer", "verdict_probability", "lost",
 )  # fmt: skip
 
 INPUT = SitePath(1, "block_input").path
@@ -39,6 +41,9 @@ INPUT = SitePath(1, "block_input").path
 
 CONVOLVED, READ = in_mixer(0, "conv_output"), in_mixer(0, "conv_input")
 """Output and input of the convolution of layer 0."""
+
+FURTHER = (SitePath.parse(READ).name,)
+"""Names of the sites of findings that are not in every run's evidence."""
 
 ROLES = ("key", "value", "next_key", "query")
 SITES = (
@@ -227,6 +232,7 @@ def row_of(run: RunFolder, experiment: Experiment) -> dict[str, Any]:
         "dev_accuracy": dev[-1] if dev else None,
         "dev_documents": experiment.training.evaluation_documents,
         "floor": summary["floors"]["best"],
+        "copying": summary["floors"].get("copy_next"),
         **{name: summary.get(name)
            for name in ("accuracy", "accuracy_low", "accuracy_high", "diverged_at", "verdict")},
     }  # fmt: skip
@@ -236,7 +242,8 @@ def row_of(run: RunFolder, experiment: Experiment) -> dict[str, Any]:
         row["verdict_layer"] = summary.get("layer")
         row["verdict_probability"] = summary["probabilities"][summary["verdict"]]
     if run.interchange.exists():
-        row |= restored(read_table(run.interchange, RESTORED_FROM))
+        interchange = newest(read_table(run.interchange, RESTORED_FROM))
+        row |= {"lost": lost(interchange)} | restored(interchange)
     return row
 
 
@@ -245,9 +252,22 @@ RESTORED_FROM |= dict.fromkeys(("step", "value", "low", "high"), float)
 """Columns that `restored` reads."""
 
 
+def lost(interchange: pd.DataFrame) -> float | None:
+    """What the corruption of the key takes away, in probability; None if that is not there.
+
+    It is the same in all rows of one step, which have it beside what a place restores.
+    """
+    ends = (
+        rows_with(interchange, metric=metric, corruption=CORRUPTION, direction=RESTORE)["value"]
+        for metric in ("clean_probability", "corrupted_probability")
+    )
+    clean, corrupted = (float(values.iloc[0]) if len(values) else None for values in ends)
+    return None if clean is None or corrupted is None else clean - corrupted
+
+
 def restored(interchange: pd.DataFrame) -> dict[str, float]:
-    """The cells ``SITE@ROLE`` of a run's table of interventions, at its last step."""
-    rows = attributions(newest(interchange), CORRUPTION, RESTORE)
+    """The cells ``SITE@ROLE`` of a run's table of interventions, of one step."""
+    rows = attributions(interchange, CORRUPTION, RESTORE)
     kept = rows.set_index(["site", "role"])
     cells = {}
     for site, role in SITES:

@@ -25,7 +25,7 @@ from mecheval_jax.study.plans import (
     member_steps,
     on_split,
 )
-from mecheval_jax.study.results import seen_folder, tabulate
+from mecheval_jax.study.results import FURTHER, seen_folder, tabulate
 from mecheval_jax.study.tables import grow_table
 from mecheval_jax.study.timing import ACCELERATOR, Clock, checkpoint_bytes
 from mecheval_jax.sweeps.group import Options
@@ -250,7 +250,7 @@ class _Sweeping:
         """Run the groups of the experiment, and write its table."""
         # A rehearsal has one member in each group, for which all strategies are equal.
         how = ("vmap", 1) if self.request.smoke else (AUTO, None)
-        options = Options(*how, interventions=self.interventions)
+        options = Options(*how, interventions=self.interventions, further=FURTHER)
         self.own.path.parent.mkdir(parents=True, exist_ok=True)
         chosen = self.request.chosen(self.sweep)
         done, left = [], []

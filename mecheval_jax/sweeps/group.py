@@ -11,7 +11,7 @@ from mecheval_jax import machine
 from mecheval_jax.console import say
 from mecheval_jax.errors import Interrupted, Stopped, UserError, choose
 from mecheval_jax.evaluation.subject import Subject, documents_of
-from mecheval_jax.evaluation.verdict.measurement import plan_verdict
+from mecheval_jax.evaluation.verdict.measurement import plan_verdict, sites_of_evidence
 from mecheval_jax.partitioning.devices import device_name
 from mecheval_jax.partitioning.multihost import fetch
 from mecheval_jax.store.metrics import Writer, dev_rows, open_writers
@@ -50,6 +50,7 @@ class Options:
         interventions: Level of measurement of every member, a name in `SITES`.
         writers: Names of trackers (`store.trackers.TRACKERS`) that get the metrics beside the
             files.
+        further: Names of sites that the level ``full`` has, too, in mixers that have them.
 
     Raises:
         UserError: If a value is not possible, or the package of a writer is not installed.
@@ -59,6 +60,7 @@ class Options:
     at_once: int | None = None
     interventions: str = "full"
     writers: tuple[str, ...] = ()
+    further: tuple[str, ...] = ()
 
     def __post_init__(self):
         choose("strategy", self.strategy, (AUTO, *KINDS))
@@ -209,6 +211,8 @@ class _GroupRun:
         by_seed = {e.training.data_seed: e for e in experiments}
         batches = self.ensemble.batches(lambda seed: documents_of(by_seed[seed]))
         sites = SITES[self.options.interventions]
+        if sites is None:
+            sites = sites_of_evidence(experiments[0].model, self.options.further)
         subjects = [  # without parameters, which stay on their devices
             Subject.of(experiment, None, batch)
             for experiment, batch in zip(experiments, batches, strict=True)

@@ -1,12 +1,16 @@
 """Results that are kept, from several machines."""
 
+import dataclasses
 import json
 
 import pytest
 
+from configs.study import ar_beta2, ar_reverse
 from mecheval_jax.errors import UserError
 from mecheval_jax.study.collected import add_sweep, conclude_all, missing, name_of
+from mecheval_jax.study.plans import experiments_at
 from mecheval_jax.study.tables import read_table
+from mecheval_jax.study.timing import Clock
 from tests.support.sweep_results import fill_members, make_sweep
 
 ACCURACIES = {"based": {(1e-3, 0): 0.9, (1e-3, 1): 0.8}, "mamba": {(1e-3, 0): 0.5}}
@@ -83,6 +87,18 @@ def test_nothing_is_finished(tmp_path):
     with pytest.raises(UserError, match=r"no group of .* is finished yet"):
         add_sweep(tmp_path / "kept", sweep.path)
     assert not (tmp_path / "kept").exists()
+
+
+def test_what_was_never_begun_is_said(machines, tmp_path):
+    """Catches a page on which an experiment without a single run does not occur."""
+    kept = tmp_path / "kept"
+    add_sweep(kept, machines["first"].path)
+    configs = {"ar_beta2": ar_beta2, "ar_reverse": ar_reverse}
+    begun, untouched = experiments_at("laptop", False, configs.get, Clock(1, False), (*configs,))
+    (member, *_) = read_table(kept / "recall.csv")["config_hash"]
+    found = conclude_all(kept, [dataclasses.replace(begun, wanted=(member,)), untouched])
+    named = [line for line in found.not_run if "all of its" in line]
+    assert named == [f"{untouched.name}: all of its {len(untouched.wanted)} members"]
 
 
 def test_all_tables_are_judged_together(machines, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from mecheval_jax.study.cells import StudyCells
 from mecheval_jax.study.findings.every import FINDINGS
 from mecheval_jax.study.judgement import Finding, findings_json, findings_table, judge
-from mecheval_jax.study.quantities import Claim
+from mecheval_jax.study.quantities import UNTRIED, Claim
 from tests.support.study_world import changed, world
 
 ATTENTION = {"task": "AR", "layers": 2, "mixer": "attention"}
@@ -52,6 +52,31 @@ def test_many_judgements_are_paid_for(true):
     (alone,) = judge(StudyCells(few), FINDINGS[13:14])
     among = judge(StudyCells(few), FINDINGS[10:14])[3]
     assert among.p_value > alone.p_value
+
+
+@pytest.mark.parametrize("runs", [0, 1])
+def test_findings_without_a_run_are_paid_for(true, runs):
+    """Catches a verdict that is lost when another finding gets its first run."""
+
+    def made(number, p, runs):
+        claim = Claim("x", "all", estimate=1.0, if_false=p, if_true=1.0, runs=runs)
+        return Finding(number, "x", ("all",), lambda cells: [claim])
+
+    first, _ = judge(StudyCells(true), [made(1, 0.01, 1), made(2, 0.5, runs)])
+    assert first.p_value == pytest.approx(2 * 0.01 * 2)
+
+
+def test_one_learning_rate_is_named(true):
+    """Catches a finding that is said to lack runs where no further seed could decide it."""
+    open_claim = Claim("x", estimate=1.0, runs=2, note=UNTRIED)
+    held = Claim("y", estimate=1.0, if_false=0.001, runs=2)
+    for claims, expected in (
+        ([open_claim, held], True),
+        ([open_claim, dataclasses.replace(open_claim, note="")], False),
+        ([held], False),
+    ):
+        (one,) = judge(StudyCells(true), [Finding(1, "x", (), lambda cells, c=claims: c)])
+        assert one.waits_for_rates == expected
 
 
 def test_written_down(true):

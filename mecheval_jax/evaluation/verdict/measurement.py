@@ -1,7 +1,7 @@
 """The whole measurement of a subject by interventions: grid, controls and verdict."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from mecheval_jax.evaluation.verdict.search import search_positions
 from mecheval_jax.evaluation.verdict.verdict import Verdict, judge_replicates
 from mecheval_jax.interventions.addresses import site_paths
 from mecheval_jax.models.language_model import ModelConfig
+from mecheval_jax.site_path import SitePath
 from mecheval_jax.tasks.base import Batch, Task
 from mecheval_jax.tasks.geometry import check_geometry
 
@@ -49,11 +50,18 @@ class Judged:
     replicates: list[str]
 
 
-def sites_of_evidence(model: ModelConfig) -> tuple[str, ...]:
-    """The canonical components of every layer, and the local operations that a verdict reads."""
+def sites_of_evidence(model: ModelConfig, further: Collection[str] = ()) -> tuple[str, ...]:
+    """The canonical components of every layer, and the local operations that a verdict reads.
+
+    Args:
+        model: The model.
+        further: Names of sites that are wanted, too, in every module that has them.
+    """
     local = (place.sites for place in places_of(model, model.max_length) if place.kind == LOCAL)
     wanted = {*default_sites(model)}.union(*local)
-    return tuple(path for path in site_paths(model) if path in wanted)
+    return tuple(
+        path for path in site_paths(model) if path in wanted or SitePath.parse(path).name in further
+    )
 
 
 def measure_verdict(subject: Subject, sites: Sequence[str] | None = None) -> Judged:

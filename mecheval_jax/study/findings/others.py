@@ -62,7 +62,7 @@ def delta_net_retrieves(cells: StudyCells) -> Iterator[Claim]:
 
 @finding(28, "Inside Mamba the short convolution of layer 0 binds the pair, at the token after the "
          "value (four taps) or at the value (two): that one vector restores 99 %, and nothing does "
-         "at the key", "four taps", "elsewhere")  # fmt: skip
+         "at the key", "four taps", "two taps", "elsewhere", "input")  # fmt: skip
 def convolution_binds(cells: StudyCells) -> Iterator[Claim]:
     """Mean restored shares of the convolution's output and input."""
     for option, taps, role, part in (
@@ -85,7 +85,7 @@ def convolution_binds(cells: StudyCells) -> Iterator[Claim]:
 def without_convolution(cells: StudyCells) -> Iterator[Claim]:
     """Accuracy and restored share at the value, of Mamba with no convolution."""
     learned = [cells.accuracy("mamba", width, EASY, option="d_conv=0") for width in WIDTHS]
-    floor = cells.floor(EASY)
+    floor = cells.copying(EASY)
     yield any_of("some width learns", "learns", [each.above(floor) for each in learned])
     for width in WIDTHS:
         failed = cells.accuracy("mamba", width, option="d_conv=0")

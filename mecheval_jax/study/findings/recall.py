@@ -88,11 +88,10 @@ def direct_runs(cells: StudyCells) -> Iterator[Claim]:
         best = runs.loc[[runs["dev_accuracy"].fillna(runs["accuracy"]).idxmax()]]
         for at_query in cells.each(best, "query"):
             yield at_query.above(1 - ATTRIBUTION, f"the best {mixer}")
-        both = zip(cells.each(runs, "query"), cells.each(runs, "key"), strict=True)
-        for at_query, at_key in both:
-            yield (at_query + at_key).below(1 + ATTRIBUTION, f"{mixer} together")
+        for together in cells.each(runs, "query+key"):
+            yield together.below(1 + ATTRIBUTION, f"{mixer} together")
             # A share that is missing at one place is at the other, or they would not be traded.
-            yield (at_query + at_key).above(HALF, f"{mixer} together")
+            yield together.above(HALF, f"{mixer} together")
 
 
 @finding(7, "A run of BaseConv at width 256 has partial induction (57 % at the value token)",
@@ -201,16 +200,26 @@ def mamba_needs_two_taps(cells: StudyCells) -> Iterator[Claim]:
 @finding(12, "The more taps, the earlier Mamba retrieves: the median share at the query is .04, "
          ".75 and 1.00 with 2, 3 and 4 taps", "four and two taps")  # fmt: skip
 def more_taps_retrieve_earlier(cells: StudyCells) -> Iterator[Claim]:
-    """Mean restored shares at the query of runs with 2, 3 and 4 taps."""
-    two, three, four = (
-        cells.attribution(
-            cells.learned("mamba", option=option), "query", name=f"the mean over {taps} taps"
-        )
+    """Mean restored shares at the query of runs with 2, 3 and 4 taps, of the same widths."""
+    learned = {
+        taps: cells.learned("mamba", option=option)
         for option, taps in (("d_conv=2", 2), ("d_conv=3", 3), ("", 4))
-    )
-    yield (four - two).above(ATTRIBUTION, "four and two taps")
-    yield (three - two).above(0.0, "three taps")
-    yield (four - three).above(0.0, "three taps")
+    }
+    for more, less, margin, part in (
+        (4, 2, ATTRIBUTION, "four and two taps"),
+        (3, 2, 0.0, "three taps"),
+        (4, 3, 0.0, "three taps"),
+    ):
+        widths = set(learned[more]["width"]) & set(learned[less]["width"])
+        of = f" of widths {', '.join(map(str, sorted(widths)))}"
+        shares = (
+            cells.attribution(runs[runs["width"].isin(widths)], "query", name=name)
+            for runs, name in (
+                (learned[taps], f"the mean over {taps} taps{of}") for taps in (more, less)
+            )
+        )
+        first, second = shares
+        yield (first - second).above(margin, part)
 
 
 @finding(13, "Based needs a short kernel of two taps or more in layer 0: one tap reaches 6.3 % at "

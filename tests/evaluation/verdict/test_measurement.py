@@ -13,6 +13,9 @@ from mecheval_jax.evaluation.verdict.measurement import (
     sites_of_evidence,
     why_not_judged,
 )
+from mecheval_jax.interventions.addresses import site_paths
+from mecheval_jax.site_path import in_mixer
+from mecheval_jax.study.results import FURTHER, READ, SITES
 from tests.support import planted, planted_places
 
 
@@ -21,6 +24,17 @@ def test_what_local_operations_give_is_in_the_grid(mixer):
     """Catches a convolution's output that the figures of a run cannot show."""
     sites = sites_of_evidence(planted.shape_of(mixer))
     assert any("conv_output" in site for site in sites) == (mixer == "mamba")
+
+
+@pytest.mark.parametrize("mixer", ["attention", "mamba"])
+def test_every_place_of_the_study_is_measured(mixer):
+    """Catches a claim of a finding that no run of the study could ever decide."""
+    model = planted.shape_of(mixer)
+    measured = sites_of_evidence(model, FURTHER)
+    wanted = {site for site, _ in SITES}
+    assert wanted & {*site_paths(model)} <= {*measured}
+    assert (READ in measured) == (mixer == "mamba")
+    assert {*measured} - {*sites_of_evidence(model)} <= {in_mixer(i, "conv_input") for i in (0, 1)}
 
 
 def subject(task=planted.TASK):
