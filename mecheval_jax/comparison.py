@@ -10,6 +10,7 @@ Intervals of differences are made from those of the two estimates as if these we
 is not looked at, they are wider than they need be.
 """
 
+import collections
 import dataclasses
 import functools
 import itertools
@@ -90,6 +91,11 @@ class Entry:
     def shape(self) -> tuple[str, int, int]:
         """Mixer, width and depth."""
         return tuple(self.experiment.model.shape.values())
+
+    @property
+    def model(self) -> str:
+        """The model, as a text that tells its options apart, too."""
+        return json.dumps(self.experiment.as_dict()["model"], sort_keys=True)
 
     @property
     def task(self) -> str:
@@ -233,13 +239,16 @@ def _concentration(folder: RunFolder, summary: Mapping[str, Any]) -> Concentrati
 
 def _rows(task: str, section: Sequence[Entry]) -> Iterator[dict[str, Any]]:
     first = [entry for entry in section if entry.folder == section[0].folder]
-    same = {entry.shape: entry for entry in first}
+    # The same model if there is one, or else the only one of its mixer, width and depth.
+    same = {entry.model: entry for entry in first}
+    shapes = collections.Counter(entry.shape for entry in first)
+    alike = {entry.shape: entry for entry in first if shapes[entry.shape] == 1}
     most = max(first, key=lambda entry: entry.estimates["accuracy"])
     for metric in METRICS:
         for entry in section:
             if metric not in entry.estimates:
                 continue
-            against = same.get(entry.shape, most)
+            against = same.get(entry.model) or alike.get(entry.shape, most)
             verdict = entry.summary.get("verdict")
             row = {
                 **{"task": task, "folder": entry.folder, "name": entry.name, "verdict": verdict},

@@ -1,5 +1,7 @@
 """Runs and sweeps side by side."""
 
+import dataclasses
+
 import pandas as pd
 import pytest
 
@@ -7,6 +9,7 @@ from mecheval_jax import comparison
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import write_json
 from mecheval_jax.statistics.intervals import difference_of_estimates, wilson
+from mecheval_jax.store.left_out import LeftOut
 from mecheval_jax.store.run_folder import RunFolder
 from tests.support import forked, small, sweep_results
 from tests.support.pages import tables_of, words_of
@@ -79,6 +82,22 @@ def test_sweeps_are_compared_shape_by_shape(tmp_path):
     row = learned[str(one), "attention"]
     assert (row["value"], row["low"], row["high"]) == pytest.approx((0.5, *wilson(1, 2)))
     assert learned[str(two), "attention"]["difference"] == pytest.approx(0.5)
+
+
+def test_options_tell_models_apart(tmp_path):
+    """Catches a model held against another one of its sweep, which differs in an option alone."""
+    runs = [
+        make_run(tmp_path / f"d_conv_{taps}", accuracy, accuracy - 0.05, accuracy + 0.05,
+                 {"model.mixer": "mamba", "model.mixer_options": {"d_conv": taps}})
+        for taps, accuracy in ((2, 0.5), (4, 0.9))
+    ]  # fmt: skip
+    entries = [one for run in runs for one in comparison._entries(str(run), LeftOut(aloud=False))]
+    same = [dataclasses.replace(one, folder="first") for one in entries]
+    rows = list(comparison._rows("task", [*same, *entries]))
+    against = {(row["folder"], row["name"]): row["against"] for row in rows}
+    assert against["first", "d_conv_2"] is None
+    for run in runs:
+        assert against[str(run), run.name] == f"first: {run.name}"
 
 
 def test_tasks_are_never_mixed(tmp_path):

@@ -91,3 +91,9 @@ def test_a_finished_run_without_checkpoints_says_that_it_is_trained_anew(folder,
     runs.train(small.experiment(small.ONE_LAYER), folder.path)
     assert "its checkpoints are gone: trained anew" in capfd.readouterr().err
     assert folder.read_summary() == known
+    # Until it has come to its end again it is not finished.
+    folder.forget_after(known["step"])
+    assert folder.read_summary() == known
+    folder.forget_after(known["step"] - 1)
+    assert f"trained again from step {known['step'] - 1}" in capfd.readouterr().err
+    assert not folder.read_summary()["finished"]

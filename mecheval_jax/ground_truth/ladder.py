@@ -182,12 +182,13 @@ def read_part(path: pathlib.Path, rung: str) -> Rows:
     Raises:
         UserError: If the file is damaged.
     """
-    rows = read_json(path, {"rows": [dict]})["rows"]
+    again = "remove it, and it is measured again"
+    rows = read_json(path, {"rows": [dict]}, remedy=again)["rows"]
     if not rows or any(name not in row for row in rows for name in COLUMNS[rung]):
         raise damaged(
             path,
             "it has no rows, or rows without some field",
-            "remove it, and it is measured again",
+            again,
         )
     return rows
 

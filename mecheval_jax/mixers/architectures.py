@@ -172,7 +172,8 @@ def _own(path: str) -> Architecture:
             modules = {key: value for key, value in vars(imported).items() if _is_module(value)}
             own = [key for key, value in modules.items() if not is_built_in(value)]
             choose(f"class of {module}", name, own)
-    except Exception as error:  # of the user's own file, which may raise anything
+    # Of the user's own file, which may raise anything, or end the program as a script does.
+    except (Exception, SystemExit) as error:
         said = f"{error}" if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         if isinstance(error, ModuleNotFoundError):
             said = (
@@ -273,4 +274,12 @@ def build_mixer(
     wanted = given | dict(chosen[layer].defaults(layer)) | values
     wanted = {name: value for name, value in wanted.items() if name in fields}
     require_all(architecture, classes[layer], wanted)
-    return classes[layer](**wanted)
+    if is_built_in(classes[layer]):
+        return classes[layer](**wanted)
+    try:
+        return classes[layer](**wanted)
+    except UserError:
+        raise
+    except Exception as error:  # of the user's own file, which may raise anything
+        said = f"{type(error).__name__}: {error}"
+        raise UserError(f"model.mixer {architecture!r} cannot be built: {said}") from error

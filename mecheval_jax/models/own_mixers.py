@@ -133,10 +133,11 @@ class _Tried:
         positions = jnp.tile(jnp.array([[last // 2, last]]), (DOCUMENTS, 1))
         some = self._own(jax.jit(lambda: self._apply(self.x, positions)))
         wanted = at_positions(self.y, positions)
-        if some.shape != wanted.shape or not self._are_equal(some, wanted):
+        if jnp.shape(some) != wanted.shape or not self._are_equal(some, wanted):
             self._fail(
-                f"gives {list(some.shape)} at positions {list(positions.shape)}, not its outputs "
-                "there: end __call__ with mecheval_jax.ops.positions.at_positions(y, positions)"
+                f"gives {list(jnp.shape(some))} at positions {list(positions.shape)}, not its "
+                "outputs there: end __call__ with "
+                "mecheval_jax.ops.positions.at_positions(y, positions)"
             )
 
     def check_causality(self) -> None:
@@ -169,6 +170,8 @@ class _Tried:
                 self._check_state(path, state)
 
     def _check_state(self, path: str, state: Array) -> None:
+        if state.ndim < 2:
+            self._fail(f"{path!r} is {list(state.shape)}: states are [batch, length, ...]")
         token = state.shape[1] // 2
         mask = (jnp.arange(state.shape[1]) == token).reshape(1, -1, *[1] * (state.ndim - 2))
         mask = jnp.broadcast_to(mask, (len(state), *mask.shape[1:]))
@@ -189,9 +192,10 @@ class _Tried:
             batch, length, _ = self.x.shape
             step = functools.partial(self.mixer.apply, self.params, method="step")
             state = self.mixer.apply(self.params, batch, length, method="initial_state")
-            return jax.lax.scan(step, state, jnp.swapaxes(self.x, 0, 1))[1]
+            outputs = jax.lax.scan(step, state, jnp.swapaxes(self.x, 0, 1))[1]
+            return jnp.swapaxes(outputs, 0, 1)
 
-        outputs = jnp.swapaxes(self._own(jax.jit(tokens)), 0, 1)
+        outputs = self._own(jax.jit(tokens))
         if outputs.shape != self.y.shape:
             self._fail(f"step gives {list(outputs.shape[::2])} for a token [batch, width]")
         for token in range(self.x.shape[1]):

@@ -144,8 +144,8 @@ class Commands:
 
     Attributes:
         whole: The command as it was given.
-        bare: The command with the flags of the task and the steps alone: a choice with all other
-            defaults, and without a budget.
+        bare: The command without those of `VARIED`: a choice with the defaults of these, and
+            without a budget.
         workdir: Folder that was given.
     """
 

@@ -17,6 +17,8 @@ import pandas as pd
 from mecheval_jax.files import read_json, read_table, write_json, write_table
 from mecheval_jax.store.row_selection import rows_with
 
+REMEDY = "remove it, and the command that measured it does so again"
+
 NAME = "cost"
 """Name of the folder in that of a run or of a sweep."""
 
@@ -58,7 +60,7 @@ class CostFolder:
         Raises:
             UserError: If the table is damaged.
         """
-        return read_table(self.costs, READ) if self.costs.exists() else None
+        return read_table(self.costs, READ, REMEDY) if self.costs.exists() else None
 
     def read_crossovers(self) -> pd.DataFrame | None:
         """Rows of ``crossovers.csv``, which is made of the costs and written after them, or None.
@@ -66,7 +68,7 @@ class CostFolder:
         Raises:
             UserError: If the table is damaged.
         """
-        return read_table(self.crossovers, CROSSED) if self.crossovers.exists() else None
+        return read_table(self.crossovers, CROSSED, REMEDY) if self.crossovers.exists() else None
 
     def read_machine(self) -> dict[str, Any]:
         """The machine; empty where it is not known.
@@ -74,7 +76,7 @@ class CostFolder:
         Raises:
             UserError: If the file is damaged.
         """
-        return read_json(self.machine, {"device?": str}, absent={})
+        return read_json(self.machine, {"device?": str}, absent={}, remedy=REMEDY)
 
     def begin(self, machine: Mapping[str, Any]) -> None:
         """Write the machine of the rows that come now; what was made of earlier ones is gone."""

@@ -375,8 +375,10 @@ class RunFolder(TrainingFolder):
         """Drop metrics of steps that will be taken again, and that the run diverged there."""
         super().forget_after(step)
         summary = self.read_summary()
-        if summary.get("finished") and not step:
-            say(f"{self.path}: this run was finished, and its checkpoints are gone: trained anew")
+        if summary.get("finished") and step < summary.get("step", 0):
+            how = f"again from step {step:,}" if step else "anew"
+            say(f"{self.path}: this run was finished, and its checkpoints are gone: trained {how}")
+            self.update_summary(finished=False)
         if summary.get("diverged_at") is not None:
             self.update_summary(diverged_at=None)
 

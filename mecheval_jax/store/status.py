@@ -25,6 +25,7 @@ from mecheval_jax.store.forms import PROVENANCE
 from mecheval_jax.store.left_out import LeftOut
 from mecheval_jax.store.lock import held_by
 from mecheval_jax.store.metrics import dev_rows, read_rows
+from mecheval_jax.store.remedies import AS_IT_WAS
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupStatus, SweepFolder
 
@@ -227,7 +228,8 @@ def _best_member(
 
 def _of_run(folder: RunFolder, patience: float) -> Overview:
     """A single run as a group of one; it counts as running if it wrote recently."""
-    config = read_json(folder.config, {"training": {"steps": COUNT}, "model": {"mixer": str}})
+    form = {"training": {"steps": COUNT}, "model": {"mixer": str}}
+    config = read_json(folder.config, form, remedy=AS_IT_WAS)
     steps, title = config["training"]["steps"], config["model"]["mixer"]
     rows, summary = read_rows(folder.metrics), folder.read_summary()
     status = GroupStatus(members=1, steps=steps, training=1, attempts=1)

@@ -18,6 +18,7 @@ from typing import Any
 
 import pandas as pd
 
+from mecheval_jax.changes import changed_sections, value_at
 from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import damaged, read_table, write_table
@@ -199,14 +200,6 @@ def member_rows(
     return [constants | row for row in rows]
 
 
-def _given(change: Mapping[str, Any], base: Mapping[str, Any], path: str) -> Any:
-    """The value of a member's field, or of an option of its mixer: empty if that is the default."""
-    section, field, *option = path.split(".", 2)
-    if path in change or not option:
-        return change.get(path, base[section][field])
-    return change.get(f"{section}.{field}", base[section][field]).get(option[0], "")
-
-
 def with_shapes(table: pd.DataFrame, content: Mapping[str, Any]) -> pd.DataFrame:
     """A table with a column for each further field in which shapes of the sweep differ.
 
@@ -219,9 +212,11 @@ def with_shapes(table: pd.DataFrame, content: Mapping[str, Any]) -> pd.DataFrame
     known |= {f"training.{name}" for name in HYPERPARAMETERS}
     place = list(table.columns).index(SHAPE[-1]) + 1
     table = table.copy()
-    of_first = {group["name"]: changes[group["members"][0]] for group in groups}
+    of_first = {
+        group["name"]: changed_sections(base, changes[group["members"][0]])[0] for group in groups
+    }
     for path in sorted({path for change in changes for path in change} - known, reverse=True):
-        values = {name: str(_given(change, base, path)) for name, change in of_first.items()}
+        values = {name: str(value_at(sections, path)) for name, sections in of_first.items()}
         if len(set(values.values())) > 1:
             table.insert(place, path, table["group"].map(values))
     return table

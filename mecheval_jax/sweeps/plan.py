@@ -12,16 +12,16 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mecheval_jax import trust
-from mecheval_jax.errors import UserError, choose
-from mecheval_jax.experiment import Experiment, difference_words, differences
-from mecheval_jax.store.sweep_folder import SweepFolder
-from mecheval_jax.sweeps.changes import (
+from mecheval_jax.changes import (
     Changes,
     changed_sections,
     changes_of_file,
     changes_of_grid,
     listed,
 )
+from mecheval_jax.errors import UserError, choose
+from mecheval_jax.experiment import Experiment, difference_words, differences
+from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.tasks import files_of
 from mecheval_jax.training.state import HYPERPARAMETERS
 

@@ -27,6 +27,7 @@ LAYERS = (
     ("interventions",),
     ("evaluation.config",),  # what an experiment says about its evaluation
     ("experiment",),
+    ("changes",),
     ("evaluation",),  # what its parts share
     ("evaluation.patching",),
     ("evaluation.representations",),

@@ -154,10 +154,26 @@ class Deaf(nn.Module):
         return x
 
 
+class Strict(Mean):
+    """Refuses a gain, as its author does."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.gain < 0:
+            raise ValueError(f"gain {self.gain}")
+
+
+class Annotated(Mean):
+    """With a name that only a type checker knows."""
+
+    table: "Unknown | None" = None  # noqa: F821
+
+
 @pytest.fixture
 def own_module(monkeypatch):
     module = types.ModuleType("their_mixers")
     module.Mean, module.Deaf, module.number = Mean, Deaf, 3
+    module.Strict, module.Annotated = Strict, Annotated
     monkeypatch.setitem(sys.modules, "their_mixers", module)
 
 
@@ -206,7 +222,19 @@ def test_what_is_no_mixer(path, message):
         ModelConfig(path, vocabulary_size=5, **SHAPE)
 
 
-@pytest.mark.parametrize("content", ["def x(:", "y = it", "raise SystemError('no')"])
+@pytest.mark.usefixtures("own_module")
+def test_what_ones_own_class_refuses():
+    """Catches a traceback from a constructor, and from an annotation that Flax never reads."""
+    shape = {"vocabulary_size": 5, **SHAPE}
+    with pytest.raises(UserError, match=r"their_mixers:Strict' cannot be built: ValueError: gain"):
+        ModelConfig("their_mixers:Strict", mixer_options={"gain": -1.0}, **shape)
+    config = ModelConfig("their_mixers:Annotated", mixer_options={"gain": 2.0}, **shape)
+    assert config.build_mixer(0).gain == 2.0
+
+
+@pytest.mark.parametrize(
+    "content", ["def x(:", "y = it", "raise SystemError('no')", "raise SystemExit('Error: no')"]
+)
 def test_a_file_that_cannot_be_read(content, tmp_path, monkeypatch):
     """Catches a traceback of what a user's own file raises."""
     (tmp_path / "broken_mixers.py").write_text(content)

@@ -107,6 +107,24 @@ class Failing(Fading):
         return x @ jnp.ones((7, 7))
 
 
+class Talking(Fading):
+    def step(self, *given):
+        state, y = super().step(*given)
+        return state, (y, y)
+
+
+class Dividing(Fading):
+    def __call__(self, x, positions=None):
+        y = super().__call__(x, positions)
+        return y if positions is None else (y, y)
+
+
+class Flat(Fading):
+    def states(self, write):
+        self.state(write.mean(axis=(1, 2)))
+        return write
+
+
 class Bare(nn.Module):
     """No sites, no recurrent form, and nothing to learn."""
 
@@ -132,6 +150,9 @@ def test_a_mixer_that_keeps_all_promises():
         (Misnamed, r"theirs: local_reach\(\) names 'shift': its sites are .*shifted"),
         (Counting, r"theirs: local_reach\(\) gives 1"),
         (Twice, "theirs: .*the site write is called 2 times"),
+        (Talking, "theirs: TypeError: "),
+        (Dividing, "theirs: (TypeCheckError|gives .* at positions)"),
+        (Flat, r"theirs: 'state' is \[2\]: states are \[batch, length"),
         (Failing, r"theirs: test_own_mixers.py, line \d+: TypeError: "),
     ],
 )

@@ -14,3 +14,11 @@ def test_a_member_is_measured_by_its_sweep(tmp_path):
         f"remove {tmp_path / 'groups' / 'a' / 'members.csv'}, and the command of the sweep writes "
         "both again"
     )
+
+
+def test_another_split_is_measured_by_the_study(tmp_path):
+    """Catches advice after which the same file is damaged still."""
+    seen = tmp_path / "groups" / "a" / "dev" / "0000"
+    seen.mkdir(parents=True)
+    (seen / "member.json").write_text("{")
+    assert measured_again(seen) == "remove it, and the same command measures it again"

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from mecheval_jax.changes import changed_sections
 from mecheval_jax.evaluation.verdict import readings
 from mecheval_jax.reporting.html.run_tables import ACCURACY, count, plain
 from mecheval_jax.reporting.table import Column, Table, with_ends
@@ -117,9 +118,8 @@ def models(members: pd.DataFrame, content: Mapping[str, Any]) -> list[dict[str, 
     comparable = all(name.startswith(MODEL) or name in known for name in changed)
 
     def published(row: Mapping[str, Any]) -> float | None:
-        changes = content["members"][row["member"]]
-        own = {n.removeprefix(MODEL): changes[n] for n in changes if n.startswith(MODEL)}
-        return published_beside(base["task"], base["model"] | own) if comparable else None
+        own = changed_sections(base, content["members"][row["member"]])[0]
+        return published_beside(own["task"], own["model"]) if comparable else None
 
     return [
         with_ends(row, "accuracy") | {"published": published(row), "run": f"member {row['member']}"}

@@ -146,11 +146,15 @@ def repeated_share(task: Task, batch: Batch) -> float:
 
 def answered_before(batch: Batch) -> float:
     """Share of the queries that count whose answer stands somewhere before the query."""
-    tokens = np.asarray(batch.tokens)[:, None]
-    query = np.asarray(batch.query_positions)[..., None]
-    there = (tokens == np.asarray(batch.targets)[..., None]) & (np.arange(tokens.shape[-1]) < query)
-    counts = np.asarray(batch.weights) > 0
-    return float(there.any(axis=-1)[counts].mean()) if counts.any() else 0.0
+    columns = (batch.tokens, batch.query_positions, batch.targets, batch.weights)
+    found = asked = 0
+    # Document by document: queries times tokens of all of them may be more than memory holds.
+    for tokens, queries, targets, weights in zip(*map(np.asarray, columns), strict=True):
+        counts = weights > 0
+        before = np.arange(len(tokens)) < queries[counts, None]
+        found += int(((tokens == targets[counts, None]) & before).any(axis=-1).sum())
+        asked += int(counts.sum())
+    return found / asked if asked else 0.0
 
 
 def frequent(task: Task, batch: Batch) -> list[tuple[str, float]]:

@@ -6,8 +6,8 @@ import pathlib
 import pytest
 
 from configs import grids, recall
+from mecheval_jax.changes import changed_sections, changes_of_file, changes_of_grid
 from mecheval_jax.errors import UserError
-from mecheval_jax.sweeps.changes import changed_sections, changes_of_file, changes_of_grid
 from mecheval_jax.sweeps.plan import plan, plan_of
 
 
@@ -19,6 +19,7 @@ def test_grid_of_the_command_line():
     assert [c["training.seed"] for c in changes] == [0, 1, 0, 1]
     assert [c["training.learning_rate"] for c in changes] == [1e-3, 1e-3, 1e-2, 1e-2]
     assert all(c["training.training_batches"] == 3 for c in changes)
+    assert changes_of_grid(grid[:2], config.to_dict()) == changes_of_grid(grid[:2], config)
 
 
 @pytest.mark.parametrize(

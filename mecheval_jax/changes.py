@@ -44,6 +44,13 @@ def changed_sections(sections: Mapping[str, Any], change: Changes) -> tuple[Sect
     return changed, typed
 
 
+def value_at(sections: Mapping[str, Any], path: str) -> Any:
+    """The value of a field, or of an option of its mixer: empty if that is the default."""
+    section, field, *option = path.split(".", 2)
+    value = sections[section][field]
+    return value.get(option[0], "") if option else value
+
+
 def _place(path: str, sections: Mapping[str, Any]) -> tuple[str, str, str]:
     """Section and field of ``section.field``, and the option of a mixer that is meant, or "".
 
@@ -84,7 +91,7 @@ def changes_of_file(path: str) -> list[Changes]:
     return [dict(each) for each in changes]
 
 
-def changes_of_grid(axes: Sequence[str], base: ConfigDict) -> list[Changes]:
+def changes_of_grid(axes: Sequence[str], base: Mapping[str, Any] | ConfigDict) -> list[Changes]:
     """Every combination of ``field=value,value`` texts, the last field the fastest.
 
     Values are read as the type that the field has in the base config, or as what they look like
@@ -94,6 +101,7 @@ def changes_of_grid(axes: Sequence[str], base: ConfigDict) -> list[Changes]:
         UserError: If a field is unknown, occurs twice or takes no single value, or if its values
             are missing or of another type.
     """
+    base = base if isinstance(base, ConfigDict) else ConfigDict(base)  # which keeps types of None
     sections, combined = base.to_dict(), [{}]
     for text in axes:
         path, given, listed = text.partition("=")
