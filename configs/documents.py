@@ -7,7 +7,7 @@ Question: by which mechanism does a model recall what *these* documents say?
 The default file, ``docs/examples/orders.jsonl``, holds 3,000 documents that note orders and later
 ask where some of them go. The default, a layer of Mamba below one of attention, answered all
 questions in unseen documents with each of four seeds, by ``induction`` (43 % for the best heuristic
-without recall), and Gated DeltaNet 94 to 99 %. Based answers nearly all, or 34 to 37 %, by seed and
+without recall), and Gated DeltaNet 94 to 99 %. Based answers nearly all, or 32 to 37 %, by seed and
 machine. Mamba alone memorises so small a file: in all settings that were tried, of at most 1,500
 steps, its accuracy on other documents stayed below 50 %.
 """

@@ -16,9 +16,8 @@
 # questions equally well. This notebook asks each of them *how*, one intervention at a time, and
 # ends with the figure in which they lie apart.
 #
-# It is a notebook in Jupytext's percent format: open it in an editor that knows cells, convert it
-# with `jupytext --to ipynb docs/tutorial.py`, or run it from the repository's root,
-# `python docs/tutorial.py`.
+# Its source is `docs/tutorial.py`, which runs as a program, too: `python docs/tutorial.py` from the
+# repository's root.
 
 # %%
 import os

@@ -27,16 +27,22 @@ SOURCES, NOTEBOOKS = ROOT / "docs", ROOT / "docs" / "notebooks"
 NAMES = ("tutorial", "state_surgery", "choosing_an_architecture")
 
 INSTALL = """\
-# Where the package is not there, as on Colab: its wheel beside the notebook, or its name.
+# In a clone, its root; elsewhere, as on Colab, a wheel of the package beside the notebook.
 import importlib.util
+import os
 import pathlib
 import subprocess
 import sys
 
-if importlib.util.find_spec("mecheval_jax") is None and not pathlib.Path("mecheval_jax").is_dir():
-    wheels = sorted(map(str, pathlib.Path().glob("mecheval_jax-*.whl")))
-    source = wheels[-1] if wheels else "mecheval_jax"
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", source], check=True)
+here = pathlib.Path.cwd()
+roots = [path for path in (here, *here.parents) if (path / "mecheval_jax").is_dir()]
+if roots:
+    os.chdir(roots[0])
+elif importlib.util.find_spec("mecheval_jax") is None:
+    wheels = sorted(map(str, here.glob("mecheval_jax-*.whl")))
+    if not wheels:
+        raise SystemExit("put a wheel beside this notebook: python -m pip wheel --no-deps CLONE")
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", wheels[-1]], check=True)
 """
 
 TRAIN = """\
@@ -77,6 +83,8 @@ def notebook(name: str, outputs: Outputs) -> dict[str, Any]:
     """A notebook in Jupyter's format, version 4.5."""
     cells = [_cell(0, "code", preparation_of(name), [])]
     for number, (kind, text) in enumerate(cells_of(name)):
+        if kind == "markdown":  # pages stand beside the source, and above the notebook
+            text = re.sub(r"\]\((\w+\.md)", r"](../\1", text)
         cells.append(_cell(number + 1, kind, text, outputs.get(number, [])))
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     about = {"kernelspec": kernel, "language_info": {"name": "python"}}

@@ -295,9 +295,9 @@ def has_usual_positions(rows: pd.DataFrame) -> pd.Series:
 
 
 def _is_shown(rows: pd.DataFrame) -> pd.Series:
-    """Which rows the study would show; those are not whose ``lost`` is unknown."""
+    """Which rows the study would show; those are not whose ``gap`` is unknown."""
     least = [SHOWN_FROM.get(task.partition(" ")[0], math.inf) for task in rows["task"]]
-    return rows["lost"].astype(float) > np.array(least, float)
+    return rows["gap"].astype(float) > np.array(least, float)
 
 
 def _measured(runs: pd.DataFrame, column: str) -> pd.DataFrame:

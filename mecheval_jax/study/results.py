@@ -3,7 +3,7 @@
 A row has the member's task, model and training (`CONFIG`), its accuracy with interval, floor and
 verdict (`ANSWERS`), and the restored shares that findings are about, key corrupted: for each site
 and role ``SITE@ROLE`` with the interval in ``SITE@ROLE_low`` and ``..._high``. ``copying`` is the
-accuracy of naming the token behind the asked one, and ``lost`` the probability of the right answer
+accuracy of naming the token behind the asked one, and ``gap`` the probability of the right answer
 that goes when the key is corrupted. Empty cells were not measured. ``regime`` is a hash of
 everything that compared members must share: the task, its documents, and the length of training.
 `study.tables` keeps rows in files.
@@ -33,7 +33,7 @@ CONFIG = (
 )  # fmt: skip
 ANSWERS = (
     "documents", "accuracy", "accuracy_low", "accuracy_high", "dev_accuracy", "dev_documents",
-    "floor", "copying", "diverged_at", "verdict", "verdict_layer", "verdict_probability", "lost",
+    "floor", "copying", "diverged_at", "verdict", "verdict_layer", "verdict_probability", "gap",
 )  # fmt: skip
 
 INPUT = SitePath(1, "block_input").path
@@ -243,7 +243,7 @@ def row_of(run: RunFolder, experiment: Experiment) -> dict[str, Any]:
         row["verdict_probability"] = summary["probabilities"][summary["verdict"]]
     if run.interchange.exists():
         interchange = newest(read_table(run.interchange, RESTORED_FROM))
-        row |= {"lost": lost(interchange)} | restored(interchange)
+        row |= {"gap": gap_of(interchange)} | restored(interchange)
     return row
 
 
@@ -252,7 +252,7 @@ RESTORED_FROM |= dict.fromkeys(("step", "value", "low", "high"), float)
 """Columns that `restored` reads."""
 
 
-def lost(interchange: pd.DataFrame) -> float | None:
+def gap_of(interchange: pd.DataFrame) -> float | None:
     """What the corruption of the key takes away, in probability; None if that is not there.
 
     It is the same in all rows of one step, which have it beside what a place restores.

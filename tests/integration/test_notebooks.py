@@ -2,6 +2,7 @@
 
 import ast
 import os
+import pathlib
 import re
 
 import pytest
@@ -50,6 +51,22 @@ def test_the_source_is_in_percent_format(name):
     first = write_notebooks.preparation_of(name)
     assert "pip" in first
     ast.parse(first)
+
+
+def test_the_first_cell_goes_to_the_clone(monkeypatch):
+    """Catches a notebook that Jupyter starts in its own folder, where neither package nor runs
+    are."""
+    monkeypatch.chdir(write_notebooks.NOTEBOOKS)
+    exec(write_notebooks.INSTALL, {})
+    assert pathlib.Path.cwd() == ROOT
+
+
+@pytest.mark.parametrize("name", write_notebooks.NAMES)
+def test_links_lead_somewhere(name):
+    """Catches a link that holds beside the source and not beside the notebook."""
+    written = (write_notebooks.NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#:]+\.md)", written):
+        assert (write_notebooks.NOTEBOOKS / target).exists(), target
 
 
 def test_every_number_of_the_choice_is_a_column():

@@ -72,10 +72,10 @@ def test_runs_that_the_study_would_show(true):
     """Catches models that use the asked pair, left out since a heuristic answers more here; runs
     below the study's filter, and runs of which it is not known."""
     low = changed(true, {"task": "ATR L=5 S=20", "mixer": "h3"}, accuracy_low=0.6)
-    for lost, runs in ((0.3, 15), (0.09, 0), (np.nan, 0)):
-        assert len(StudyCells(low.assign(lost=lost)).learned("h3", "ATR L=5 S=20")) == runs
+    for gap, runs in ((0.3, 15), (0.09, 0), (np.nan, 0)):
+        assert len(StudyCells(low.assign(gap=gap)).learned("h3", "ATR L=5 S=20")) == runs
     of_recall = changed(true, {"task": "AR", "mixer": "h3"}, accuracy_low=0.01)
-    assert len(StudyCells(of_recall.assign(lost=0.02)).learned("h3")) == 15
+    assert len(StudyCells(of_recall.assign(gap=0.02)).learned("h3")) == 15
 
 
 def test_models_are_compared_with_themselves(true):

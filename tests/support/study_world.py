@@ -14,7 +14,7 @@ FLOORS = {"ATR L=5 S=8192": 0.87, "ATR L=10 S=20": 0.78, "ATR held-out": 0.67}
 TREECALL_FLOOR, COPYING = 0.84, 0.51
 """Best heuristic, and copying, on the documents of the grammar here."""
 
-LOST = 0.3
+GAP = 0.3
 """What the corruption of the key takes away on treecall."""
 
 INPUT = "block_1/block_input"
@@ -74,10 +74,10 @@ def _world(documents: int, half_width: float, seeds: int) -> pd.DataFrame:
                 "steps": 1, "split": "test", "documents": documents, "dev_documents": documents,
                 "accuracy": accuracy, "accuracy_low": accuracy - 0.001,
                 "accuracy_high": accuracy + 0.001, "floor": FLOORS.get(task, TREECALL_FLOOR),
-                "verdict": "induction", "copying": COPYING, "lost": LOST,
+                "verdict": "induction", "copying": COPYING, "gap": GAP,
             }  # fmt: skip
             if task.startswith("AR"):
-                base |= {"floor": 1 / 16, "copying": None, "lost": None}
+                base |= {"floor": 1 / 16, "copying": None, "gap": None}
             cell = f"{task} {layers} {mixer} {positions} {option} {width}"
             for rate, seed in (*((1e-3, seed) for seed in range(seeds)), (1e-4, 0)):
                 worse = 0.0 if rate == 1e-3 else min(dev, 1e-6)
