@@ -8,7 +8,7 @@ from configs.study import ar_laptop
 from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import read_json, write_json
-from mecheval_jax.study.results import config_hash, config_values, regime, tabulate
+from mecheval_jax.study.results import config_hash, config_values, gap_of, regime, tabulate
 from mecheval_jax.sweeps.plan import plan
 from tests.support.compilation import ROOT
 from tests.support.sweep_results import fill_members, make_sweep
@@ -64,6 +64,16 @@ def test_a_sweep_as_a_table(folder):
     assert list(table["block_1/block_input@value"]) == [0.1, 0.1]
     assert list(table["verdict"]) == ["induction"] * 2
     assert table["block_1/block_input@query"].isna().all()
+
+
+def test_what_the_corruption_takes_away():
+    """Catches the gap of another corruption or direction, and one that is not there."""
+    kept = {"corruption": "key", "direction": "restore"}
+    metrics = {"clean_probability": 0.75, "corrupted_probability": 0.25, "attribution": 9.0}
+    rows = [kept | {"metric": metric, "value": value} for metric, value in metrics.items()]
+    other = [row | {name: "value"} | {"value": 0.5} for row in rows for name in kept]
+    assert gap_of(pd.DataFrame([*other, *rows])) == 0.5
+    assert gap_of(pd.DataFrame(rows[1:])) is None
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def test_some_groups(tmp_path, capfd, monkeypatch):
     request = StudyRequest(only=only, groups=groups, dry_run=True)
     run_study(tmp_path / "work", request, configs)
     plan, group = capfd.readouterr().err.splitlines()[:2]
-    assert "ar_layers_laptop: 2 of 28 members to train in 1 groups" in plan
+    assert "ar_layers_laptop: 3 of 42 members to train in 1 groups" in plan
     assert re.fullmatch(r"  004_mamba_width_64: 2 members, about [\d.]+ (h|min)", group)
     request = StudyRequest(only=only, groups=groups, budget=0)
     outcome = run_study(tmp_path / "work", request, configs)
