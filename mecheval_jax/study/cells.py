@@ -258,8 +258,8 @@ class StudyCells:
         cell = _cell(mixer, width, task, {})
         seen = _cell(mixer, width, task, {"split": "dev"})
         name = f"the fall of {_name(seen, {})} to test"
-        both = [published_accuracy(each) for each in (seen, cell)]
-        shown = None if None in both else (both[0] - both[1],) * 2
+        on_dev, on_test = published_accuracy(seen), published_accuracy(cell)
+        shown = None if on_dev is None or on_test is None else (on_dev - on_test,) * 2
         runs = self._best(cell)
         runs = runs[runs["dev_accuracy"].notna()]
         if runs.empty:
