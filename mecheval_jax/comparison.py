@@ -94,8 +94,10 @@ class Entry:
 
     @property
     def model(self) -> str:
-        """The model, as a text that tells its options apart, too."""
-        return json.dumps(self.experiment.as_dict()["model"], sort_keys=True)
+        """The model, as a text that tells its options apart, too, however they are given."""
+        model = self.experiment.as_dict()["model"] | {"mixer_options": None}
+        mixers = [str(self.experiment.model.build_mixer(i)) for i in range(model["layers"])]
+        return json.dumps([model, mixers], sort_keys=True)
 
     @property
     def task(self) -> str:

@@ -91,6 +91,10 @@ def test_options_tell_models_apart(tmp_path):
                  {"model.mixer": "mamba", "model.mixer_options": {"d_conv": taps}})
         for taps, accuracy in ((2, 0.5), (4, 0.9))
     ]  # fmt: skip
+    assert len({comparison._entries(str(run), LeftOut(aloud=False))[0].model for run in runs}) == 2
+    usual = make_run(tmp_path / "usual", 0.9, 0.85, 0.95, {"model.mixer": "mamba"})
+    (default,) = comparison._entries(str(usual), LeftOut(aloud=False))
+    assert default.model == comparison._entries(str(runs[1]), LeftOut(aloud=False))[0].model
     entries = [one for run in runs for one in comparison._entries(str(run), LeftOut(aloud=False))]
     same = [dataclasses.replace(one, folder="first") for one in entries]
     rows = list(comparison._rows("task", [*same, *entries]))

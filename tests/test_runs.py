@@ -8,6 +8,7 @@ import pytest
 from mecheval_jax import runs
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import read_table
+from mecheval_jax.store.run_folder import RunFolder
 from tests.support import small
 
 
@@ -91,9 +92,14 @@ def test_a_finished_run_without_checkpoints_says_that_it_is_trained_anew(folder,
     runs.train(small.experiment(small.ONE_LAYER), folder.path)
     assert "its checkpoints are gone: trained anew" in capfd.readouterr().err
     assert folder.read_summary() == known
-    # Until it has come to its end again it is not finished.
-    folder.forget_after(known["step"])
-    assert folder.read_summary() == known
-    folder.forget_after(known["step"] - 1)
+
+
+def test_a_finished_run_that_is_trained_again_is_not_finished(folder, tmp_path, capfd):
+    """Catches a run that is broken off half-way, and stands as complete."""
+    copied = RunFolder(shutil.copytree(folder.path, tmp_path / "copy"))
+    known = copied.read_summary()
+    copied.forget_after(known["step"])
+    assert copied.read_summary() == known
+    copied.forget_after(known["step"] - 1)
     assert f"trained again from step {known['step'] - 1}" in capfd.readouterr().err
-    assert not folder.read_summary()["finished"]
+    assert not copied.read_summary()["finished"]

@@ -8,6 +8,7 @@ docs/results/findings, docs/results.md and the README. Without --sweep the pages
 """
 
 import importlib
+import itertools
 from types import ModuleType
 
 from absl import flags
@@ -24,6 +25,7 @@ def main():
     """Run the program."""
     from mecheval_jax.console import say
     from mecheval_jax.study.collected import FINDINGS_FOLDER, add_sweep, conclude_all
+    from mecheval_jax.study.experiments import SCALES
     from mecheval_jax.study.page import brief, summary
     from mecheval_jax.study.plans import experiments_at
     from mecheval_jax.study.timing import Clock
@@ -35,7 +37,8 @@ def main():
     tables = root / "docs" / "results"
     for path in SWEEPS.value:
         add_sweep(tables, path, TABLE.value)
-    found = conclude_all(tables, experiments_at("laptop", False, config, Clock(1, False)))
+    scales = (experiments_at(name, False, config, Clock(1, False)) for name in SCALES[:2])
+    found = conclude_all(tables, itertools.chain.from_iterable(scales))
     page = f"results/{FINDINGS_FOLDER}/"
     blocks.put_block(root / "docs" / "results.md", brief(found, page), MARKS)
     said = f"**{summary(found.judgements)}** This is {found.what}."

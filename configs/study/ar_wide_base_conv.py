@@ -1,4 +1,4 @@
-"""BaseConv of width 256 on AR, at two learning rates.
+r"""BaseConv of width 256 on AR, at two learning rates.
 
 Question: does a run of BaseConv have partial induction (finding 7)?
 

@@ -119,6 +119,8 @@ class _Tried:
 
     def check_outputs(self) -> None:
         """Shape, and that all are finite."""
+        if not isinstance(self.y, jax.Array):
+            self._fail(f"gives a {type(self.y).__name__}: a mixer gives an array alone")
         if jnp.shape(self.y) != self.x.shape:
             self._fail(
                 f"gives {list(jnp.shape(self.y))} for inputs [batch, length, width] = "
@@ -133,6 +135,8 @@ class _Tried:
         positions = jnp.tile(jnp.array([[last // 2, last]]), (DOCUMENTS, 1))
         some = self._own(jax.jit(lambda: self._apply(self.x, positions)))
         wanted = at_positions(self.y, positions)
+        if not isinstance(some, jax.Array):
+            self._fail(f"gives a {type(some).__name__} at positions: a mixer gives an array alone")
         if jnp.shape(some) != wanted.shape or not self._are_equal(some, wanted):
             self._fail(
                 f"gives {list(jnp.shape(some))} at positions {list(positions.shape)}, not its "

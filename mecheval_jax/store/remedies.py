@@ -11,8 +11,8 @@ WRITTEN_AGAIN = "remove it, and the command of the sweep writes it again"
 
 def measured_again(run: pathlib.Path) -> str:
     """Of a file that the training of a run wrote, or of a sweep of which it is a member."""
-    if (run / "member.json").exists() and run.parent.name != "members":  # of another split
-        return "remove it, and the same command measures it again"
+    if (run / "member.json").exists() and run.absolute().parent.name != "members":
+        return f"remove it, and {programs.command('study')} measures it again"  # on another split
     if (run / "member.json").exists():
         table = run.parent.parent / "members.csv"
         return f"remove {table}, and the command of the sweep writes both again"

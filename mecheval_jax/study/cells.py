@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,16 @@ import pandas as pd
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.verdict.readings import has_learned
 from mecheval_jax.mixers.architectures import positions_of
-from mecheval_jax.statistics.moderated import Prior, prior_of
+from mecheval_jax.statistics.moderated import Prior
+from mecheval_jax.study.measured import (
+    MODEL,
+    falls_of,
+    pairs_of,
+    prior_of_logits,
+    prior_of_shares,
+    prior_within,
+    shares_of,
+)
 from mecheval_jax.study.published.tables import (
     CELL,
     DOCUMENTS,
@@ -19,27 +28,15 @@ from mecheval_jax.study.published.tables import (
     published_accuracy,
     published_shares,
 )
-from mecheval_jax.study.quantities import Quantity, mean, one, share, variance_of_share
-from mecheval_jax.study.results import ENDS, INPUT, column_of
+from mecheval_jax.study.quantities import Quantity, mean, one, share, variances_of_share
+from mecheval_jax.study.results import INPUT, column_of
 
 STUDY_POSITIONS = "study"
 """Positions in the study's main grid: learned for attention alone."""
 
-MODEL = [
-    "task", "mixer", "width", "layers", "positions", "option", "learning_rate", "seed", "data_seed",
-]  # fmt: skip
-"""Columns that identify a trained model, whatever documents it was measured on."""
-
-SMALLEST, SMALLEST_SHARE = 1e-12, 0.01
-"""Variance of a logit, and standard deviation of a restored share, below which runs count as equal:
-logarithms of variances are compared."""
-
 SHOWN_FROM = {"AR": 0.01, "ATR": 0.1}
 """Family of tasks -> the probability that the corruption of the key must take away for the study to
 show what is restored in a run."""
-
-NORMAL_95 = 3.92
-"""Width of a 95 % interval of a normal law, in standard errors."""
 
 
 class StudyCells:
@@ -75,8 +72,8 @@ class StudyCells:
         learned = self.table[usual & (recall | _is_shown(self.table))]
         self._learned = dict(iter(learned.groupby(["task", "split", "layers", "mixer", "option"])))
         self._accuracies: dict[str, Quantity] = {}
-        self._of_logits = _prior_of_logits(answered)
-        self._of_shares = _prior_of_shares(self._learned.values())
+        self._of_logits = prior_of_logits(answered)
+        self._of_shares = prior_of_shares(self._learned.values())
         self._of_changes, self._of_falls = self._priors_of_pairs(answered)
 
     def _priors_of_pairs(self, answered: pd.DataFrame) -> tuple[Prior, Prior]:
@@ -86,38 +83,47 @@ class StudyCells:
             if split == "dev":
                 other = self.on_split(group, "test")
                 for role in ("key", "value", "query"):
-                    changes.append(_pairs(group, other, column_of(INPUT, role))["change"])
+                    changes.append(pairs_of(group, other, column_of(INPUT, role))["change"])
         on_test = answered[(answered["split"] == "test") & answered["dev_accuracy"].notna()]
         parts = on_test.groupby([*CELL, "learning_rate"])
-        falls = [_falls(part)["change"] for (task, *_), part in parts if "held-out" in task]
-        return _prior(changes), _prior(falls)
+        falls = [falls_of(part)["change"] for (task, *_), part in parts if "held-out" in task]
+        return prior_within(changes), prior_within(falls)
 
-    def _best(self, cell: GridCell) -> pd.DataFrame:
-        """The members of the best learning rate of a cell."""
+    def _best(self, cell: GridCell) -> tuple[pd.DataFrame, bool]:
+        """The members of the best learning rate of a cell, and whether another may do better.
+
+        Another may if no other was run, or if one is ahead by more than its dev documents explain:
+        that may be by its seed.
+        """
         chosen = self._by_cell.get(cell)
         if chosen is None:
-            return self.table.iloc[:0]
+            return self.table.iloc[:0], False
         rates = pd.DataFrame(
             [
-                (rate, part["dev_accuracy"].mean(), len(part), self._variance_on_dev(part))
+                (rate, part["dev_accuracy"].mean(), len(part), *self._variances_on_dev(part))
                 for rate, part in chosen.groupby("learning_rate")
             ],
-            columns=["rate", "dev", "runs", "variance"],
+            columns=["rate", "dev", "runs", "variance", "of_documents"],
         ).fillna({"dev": -1.0})
         best = rates.loc[rates["dev"].idxmax()]
         noise = 2 * np.sqrt(rates["variance"] + best["variance"])
         alike = rates[~(rates["dev"] < best["dev"] - noise)]
-        most = alike.sort_values(["runs", "dev"])["rate"].iloc[-1]
-        return chosen[chosen["learning_rate"] == most]
+        most = alike.sort_values(["runs", "dev"]).iloc[-1]
+        behind = 2 * math.sqrt(most["of_documents"] + best["of_documents"])
+        may_rise = len(rates) == 1 or bool(most["dev"] < best["dev"] - behind)
+        return chosen[chosen["learning_rate"] == most["rate"]], may_rise
 
-    def _variance_on_dev(self, runs: pd.DataFrame) -> float:
-        """Variance of the mean accuracy of runs of one learning rate on dev documents."""
+    def _variances_on_dev(self, runs: pd.DataFrame) -> tuple[float, float]:
+        """Variance of the mean accuracy of runs of one learning rate on dev documents.
+
+        With the noise of seeds, and that of documents alone.
+        """
         known = runs[runs["dev_accuracy"].notna()]
         if known.empty:
-            return 0.0
+            return 0.0, 0.0
         of = known["dev_documents"].astype(float)
         right = (known["dev_accuracy"] * of).tolist()
-        return variance_of_share(right, of.tolist(), self._of_logits)
+        return variances_of_share(right, of.tolist(), self._of_logits)
 
     def accuracy(self, mixer: str, width: int, task: str = "AR", **where: Any) -> Quantity:
         """The accuracy of a cell at its best learning rate; on dev documents for split ``dev``.
@@ -131,13 +137,12 @@ class StudyCells:
         cell = _cell(mixer, width, task, where)
         name = _name(cell, where)
         if name not in self._accuracies:
-            known = self._share(name, self._best(cell._replace(split="test")), cell.split)
+            runs, may_rise = self._best(cell._replace(split="test"))
+            known = self._share(name, runs, cell.split)
             number = published_accuracy(cell)
             published = None if number is None else (number, number)
-            tried = self._by_cell.get(cell._replace(split="test"))
-            one_rate = tried is not None and tried["learning_rate"].nunique() == 1
             self._accuracies[name] = dataclasses.replace(
-                known, published=published, may_rise=one_rate
+                known, published=published, may_rise=may_rise
             )
         return self._accuracies[name]
 
@@ -223,7 +228,7 @@ class StudyCells:
             site: Path of the site.
             name: Name of the runs in sentences.
         """
-        name, shares, errors = _shares(name or "the mean", runs, role, site)
+        name, shares, errors = shares_of(name or "the mean", runs, role, site)
         return mean(name, shares, errors, self._of_shares) if shares else Quantity(name)
 
     def change(self, runs: pd.DataFrame, split: str, role: str, name: str) -> Quantity:
@@ -239,7 +244,7 @@ class StudyCells:
         """
         column = column_of(INPUT, role)
         name = f"{name} of {column}"
-        pairs = _pairs(runs, self.on_split(runs, split), column)
+        pairs = pairs_of(runs, self.on_split(runs, split), column)
         if pairs.empty:
             return Quantity(name)
         return mean(name, pairs["change"].tolist(), pairs["error"].tolist(), self._of_changes)
@@ -248,7 +253,8 @@ class StudyCells:
         """Accuracy on dev less that on test documents of the models of a cell, at its best rate.
 
         It is the mean of each model's own fall, and of these models: how good another learning rate
-        makes them is no part of it.
+        makes them is no part of it. Where several rates were run, that they were chosen by the same
+        dev documents adds to it.
 
         Args:
             mixer: Name of the architecture.
@@ -260,11 +266,11 @@ class StudyCells:
         name = f"the fall of {_name(seen, {})} to test"
         on_dev, on_test = published_accuracy(seen), published_accuracy(cell)
         shown = None if on_dev is None or on_test is None else (on_dev - on_test,) * 2
-        runs = self._best(cell)
+        runs, _ = self._best(cell)
         runs = runs[runs["dev_accuracy"].notna()]
         if runs.empty:
             return Quantity(name, published=shown)
-        falls = _falls(runs)
+        falls = falls_of(runs)
         own = mean(name, falls["change"].tolist(), falls["error"].tolist(), self._of_falls)
         return dataclasses.replace(own, published=shown)
 
@@ -279,7 +285,7 @@ class StudyCells:
                 f"{what}, width {run.width}, {run.layers} layers, rate {run.learning_rate:g}, "
                 f"seed {run.seed}, on {run.task}"
             )
-            name, shares, errors = _shares(name, runs.iloc[i : i + 1], role, site)
+            name, shares, errors = shares_of(name, runs.iloc[i : i + 1], role, site)
             if not shares:
                 yield Quantity(name)
                 continue
@@ -295,90 +301,14 @@ def has_usual_positions(rows: pd.DataFrame) -> pd.Series:
 
 
 def _is_shown(rows: pd.DataFrame) -> pd.Series:
-    """Which rows the study would show; those are not whose ``gap`` is unknown."""
+    """Which rows the study would show, and do better than copying, or than a guess on recall.
+
+    Those are not shown whose ``gap`` is unknown.
+    """
     least = [SHOWN_FROM.get(task.partition(" ")[0], math.inf) for task in rows["task"]]
-    return rows["gap"].astype(float) > np.array(least, float)
-
-
-def _measured(runs: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Runs with a restored share that has an interval: of too few documents it has none."""
-    return runs[runs[[column, *(column + end for end in ENDS[1:])]].notna().all(axis=1)]
-
-
-def _shares(
-    name: str, runs: pd.DataFrame, role: str, site: str
-) -> tuple[str, list[float], list[float]]:
-    """A name, and the restored shares of runs that have them, with standard errors."""
-    columns = [column_of(site, each) for each in role.split("+")]
-    for column in columns:
-        runs = _measured(runs, column)
-    each = zip(*(_errors(runs, column) for column in columns), strict=True)
-    errors = [math.hypot(*of_run) for of_run in each]
-    return f"{name} of {' and '.join(columns)}", runs[columns].sum(axis=1).tolist(), errors
-
-
-def _errors(runs: pd.DataFrame, column: str) -> list[float]:
-    """Standard errors of restored shares, over documents."""
-    return ((runs[f"{column}_high"] - runs[f"{column}_low"]) / NORMAL_95).tolist()
-
-
-def _prior_of_logits(answered: pd.DataFrame) -> Prior:
-    """What all cells say of the variance between seeds at one learning rate, of the logit."""
-    own = answered[answered["split"] == "test"]
-    expected = (own["accuracy"] * own["documents"] + 0.5) / (own["documents"] + 1)
-    slope = expected * (1 - expected)
-    own = own.assign(slope=slope, of_documents=slope / own["documents"])
-    found = own.groupby([*CELL, "learning_rate"]).agg(
-        variance=("accuracy", "var"),
-        slope=("slope", "mean"),
-        of_documents=("of_documents", "mean"),
-        runs=("seed", "size"),
-        least=("accuracy", "min"),
-        most=("accuracy", "max"),
-    )
-    # Where all runs are right, or none, nothing is known of the logit.
-    found = found[(found["runs"] > 1) & (found["least"] < 1) & (found["most"] > 0)]
-    # Runs that lie nearer to each other than their documents tell do so by chance.
-    variances = found[["variance", "of_documents"]].max(axis=1) / found["slope"] ** 2
-    return prior_of(variances.tolist(), (found["runs"] - 1).tolist(), SMALLEST)
-
-
-def _prior_of_shares(groups: Iterable[pd.DataFrame]) -> Prior:
-    """What all groups of runs that learn say of the variance of restored shares between them."""
-    known = [
-        group[column].dropna()
-        for group in groups
-        for column in (column_of(INPUT, role) for role in ("key", "value", "query"))
-    ]
-    return _prior(known)
-
-
-def _prior(groups: Iterable[pd.Series]) -> Prior:
-    """What groups of numbers that are shares say of the variance within a group."""
-    known = [group for group in groups if len(group) > 1]
-    variances = [float(group.var()) for group in known]
-    return prior_of(variances, [len(group) - 1.0 for group in known], SMALLEST_SHARE**2)
-
-
-def _pairs(runs: pd.DataFrame, others: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Differences of a restored share between rows of the same models, with standard errors."""
-    own, other = (
-        _measured(rows, column).assign(error=lambda kept: _errors(kept, column))
-        for rows in (runs, others)
-    )
-    both = own.merge(other, on=MODEL, suffixes=("", "_other"))
-    error = np.hypot(both["error"], both["error_other"])
-    return pd.DataFrame({"change": both[column] - both[f"{column}_other"], "error": error})
-
-
-def _falls(runs: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy of models on dev less that on test documents, with standard errors."""
-    variance = sum(
-        (share := (runs[name] * runs[of] + 0.5) / (runs[of] + 1)) * (1 - share) / runs[of]
-        for name, of in (("dev_accuracy", "dev_documents"), ("accuracy", "documents"))
-    )
-    change = runs["dev_accuracy"] - runs["accuracy"]
-    return pd.DataFrame({"change": change, "error": np.sqrt(variance)})
+    simple = rows["copying"].astype(float).fillna(rows["floor"].astype(float))
+    better = rows["accuracy"].astype(float) > simple
+    return better & (rows["gap"].astype(float) > np.array(least, float))
 
 
 def _cell(mixer: str, width: int, task: str, where: dict[str, Any]) -> GridCell:

@@ -122,17 +122,17 @@ def conclude_all(
 
     Args:
         folder: Folder of the tables.
-        experiments: Experiments of which the pages say so if nothing of them was run.
+        experiments: Experiments, each at any scales, of which the pages say so if nothing of them
+            was run.
 
     Raises:
         UserError: If a table was edited.
     """
     folder = pathlib.Path(folder)
     rows = read_tables(sorted(folder.glob("*.csv")))
-    untouched = [
-        f"{one.name}: all of its {len(one.wanted)} members"
-        for one in experiments
-        if not {*one.wanted} & {*rows["config_hash"]}
-    ]
-    left = [*missing(folder), *untouched]
+    known, begun = {*rows["config_hash"]}, dict[str, bool]()
+    for one in experiments:
+        name = one.experiment.name
+        begun[name] = begun.get(name, False) or not known.isdisjoint(one.wanted)
+    left = [*missing(folder), *(f"{name}: nothing of it" for name in begun if not begun[name])]
     return conclude(folder / FINDINGS_FOLDER, "what was run so far", rows, left)

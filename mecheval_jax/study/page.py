@@ -32,8 +32,8 @@ METHOD = (
     "documents, the best of a grid: it agrees if it lies in the 95 % prediction interval for one "
     "more run of our best learning rate. It is not said to agree where that interval is wider than "
     "30 points, nor to disagree where that of another learning rate holds it. Where only one was "
-    "run, another may do better: that an accuracy is low there neither contradicts a claim that it "
-    "is high nor supports one that it is low."
+    "run, or one of fewer runs is ahead, another may do better: that an accuracy is low there "
+    "neither contradicts a claim that it is high nor supports one that it is low."
 )
 
 
@@ -194,7 +194,7 @@ def _why_undecided(judgements: Sequence[Judgement]) -> list[tuple[str, list[Judg
     return [
         ("an essential part has no run", waiting),
         ("each claim holds by itself at 5 %, and not surely enough among all findings", singly),
-        ("one learning rate was run, and another may do better", of_rates),
+        ("another learning rate may do better", of_rates),
         (
             f"the claim that decides has {FEW_RUNS} runs or fewer",
             [one for one in rest if one.runs <= FEW_RUNS],

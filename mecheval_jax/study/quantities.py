@@ -10,8 +10,9 @@ replicates of its documents alone.
 
 A claim has two p-values, of the hypotheses that it is false and that it is true, counted among the
 replicates (or from their law if none is on the other side). A published accuracy is the best of
-several learning rates. Where a cell was run at one, another may do better: that it is low there
-neither contradicts a claim that it is high nor supports one that it is low.
+several learning rates. Where a cell was run at one, or a rate with fewer runs is ahead, another may
+do better: that it is low there neither contradicts a claim that it is high nor supports one that it
+is low.
 """
 
 import dataclasses
@@ -31,7 +32,7 @@ WIDEST = 0.3
 """Width above which a prediction interval supports nothing by holding a published number."""
 
 UNTRIED = "another learning rate may do better"
-"""Note on a claim that is open because a cell was run at one learning rate."""
+"""Note on a claim that is open because a cell was run at one learning rate, or one was ahead."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -259,11 +260,16 @@ def share(
     return Quantity(name, centre, samples, runs, one_run, degrees=degrees)
 
 
-def variance_of_share(right: Sequence[float], of: Sequence[float], prior: Prior) -> float:
-    """Variance of the mean accuracy of runs, as `share` has it; arguments are the same."""
+def variances_of_share(
+    right: Sequence[float], of: Sequence[float], prior: Prior
+) -> tuple[float, float]:
+    """Variance of the mean accuracy of runs, and that by their documents alone.
+
+    Arguments are those of `share`.
+    """
     hits, trials = np.asarray(right, float), np.asarray(of, float)
     between, of_documents, _ = _variances(hits, trials, prior)
-    return max(between, of_documents) / len(hits)
+    return max(between, of_documents) / len(hits), of_documents / len(hits)
 
 
 def _variances(hits: np.ndarray, trials: np.ndarray, prior: Prior) -> tuple[float, float, float]:

@@ -21,4 +21,4 @@ def test_another_split_is_measured_by_the_study(tmp_path):
     seen = tmp_path / "groups" / "a" / "dev" / "0000"
     seen.mkdir(parents=True)
     (seen / "member.json").write_text("{")
-    assert measured_again(seen) == "remove it, and the same command measures it again"
+    assert measured_again(seen) == ("remove it, and python -m launch.study measures it again")

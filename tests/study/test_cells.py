@@ -74,8 +74,10 @@ def test_runs_that_the_study_would_show(true):
     low = changed(true, {"task": "ATR L=5 S=20", "mixer": "h3"}, accuracy_low=0.6)
     for gap, runs in ((0.3, 15), (0.09, 0), (np.nan, 0)):
         assert len(StudyCells(low.assign(gap=gap)).learned("h3", "ATR L=5 S=20")) == runs
-    of_recall = changed(true, {"task": "AR", "mixer": "h3"}, accuracy_low=0.01)
-    assert len(StudyCells(of_recall.assign(gap=0.02)).learned("h3")) == 15
+    where = {"task": "AR", "mixer": "h3"}
+    for accuracy, runs in ((0.07, 15), (0.06, 0)):  # one that answers less than a guess
+        of_recall = changed(changed(true, where, accuracy=accuracy), where, accuracy_low=0.01)
+        assert len(StudyCells(of_recall.assign(gap=0.02)).learned("h3")) == runs
 
 
 def test_models_are_compared_with_themselves(true):
@@ -192,6 +194,22 @@ def test_more_seeds_before_a_single_one_that_is_better_by_its_seed(true):
     one = (rows["mixer"] == "based") & (rows["seed"] == 0) & (rows["learning_rate"] == 1e-3)
     single = changed(rows[one], {}, learning_rate=1e-2, dev_accuracy=0.9)
     assert StudyCells(pd.concat([rows, single])).accuracy("based", 16).runs == 2
+
+
+def test_a_rate_that_is_ahead_may_be_better(true):
+    """Catches a low accuracy that counts as certain, though a run at another rate was higher."""
+    rows = true[(true["task"] == "AR") & (true["option"] == "")].copy()
+    rows["accuracy"] = rows["seed"].map({0: 0.8, 1: 0.2})
+    rows = rows.assign(dev_accuracy=rows["accuracy"], dev_documents=320)
+    cell = (rows["mixer"] == "base_conv") & (rows["width"] == 64) & (rows["layers"] == 2)
+    cell &= rows["positions"] == "none"
+    rows.loc[cell, ["accuracy", "dev_accuracy"]] = 0.05
+    rows = rows[~(cell & (rows["learning_rate"] == 1e-4))]
+    single = changed(rows[cell[rows.index] & (rows["seed"] == 0)], {}, learning_rate=1e-2)
+    for dev, may_rise in ((0.2, True), (0.06, False)):
+        both = pd.concat([rows, single.assign(dev_accuracy=dev)])
+        accuracy = StudyCells(both).accuracy("base_conv", 64)
+        assert (accuracy.runs, accuracy.may_rise) == (2, may_rise)
 
 
 def test_rare_betas_stand_apart(true):

@@ -97,8 +97,8 @@ def test_what_was_never_begun_is_said(machines, tmp_path):
     begun, untouched = experiments_at("laptop", False, configs.get, Clock(1, False), (*configs,))
     (member, *_) = read_table(kept / "recall.csv")["config_hash"]
     found = conclude_all(kept, [dataclasses.replace(begun, wanted=(member,)), untouched])
-    named = [line for line in found.not_run if "all of its" in line]
-    assert named == [f"{untouched.name}: all of its {len(untouched.wanted)} members"]
+    named = [line for line in found.not_run if "nothing of it" in line]
+    assert named == [f"{untouched.experiment.name}: nothing of it"]
 
 
 def test_all_tables_are_judged_together(machines, tmp_path):

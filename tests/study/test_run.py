@@ -121,7 +121,7 @@ def test_a_plan_without_a_run(plan_of_device):
     # Seven mixers, five widths, three seeds of the best rate and one of two others.
     assert "ar_two_layers_device: 175 of 175 members to train in 35 groups, about " in of_one
     assert of_one.endswith("decides findings 1, 2, 3, 4, 5, 6, 7, 10, 12, 27, 28, 30")
-    assert "atr_held_out_device: 60 of 60 members to train in 30 groups" in of_other
+    assert "atr_held_out_device: 90 of 90 members to train in 30 groups" in of_other
     hours = [float(re.search(r"about ([\d.]+) h", line)[1]) for line in plan_of_device[:3]]
     assert hours[0] + hours[1] == pytest.approx(hours[2], abs=0.2)
     assert total.endswith("by step times stated or measured")
@@ -136,7 +136,7 @@ def test_some_groups(tmp_path, capfd, monkeypatch):
     run_study(tmp_path / "work", request, configs)
     plan, group = capfd.readouterr().err.splitlines()[:2]
     assert "ar_layers_laptop: 3 of 42 members to train in 1 groups" in plan
-    assert re.fullmatch(r"  004_mamba_width_64: 2 members, about [\d.]+ (h|min)", group)
+    assert re.fullmatch(r"  004_mamba_width_64: 3 members, about [\d.]+ (h|min)", group)
     request = StudyRequest(only=only, groups=groups, budget=0)
     outcome = run_study(tmp_path / "work", request, configs)
     told = [line for line in outcome.not_run if line.startswith("ar_layers")]

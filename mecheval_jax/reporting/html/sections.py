@@ -198,7 +198,7 @@ def _first(task: Task, seed: int, documents: int, split: str) -> Example:
 def _missing(run: Reported) -> Iterator[tuple[str, str]]:
     """Parts that the report lacks, and the commands that make them."""
     summary, (train, intervene, _) = run.summary, _commands(run)
-    if not summary.get("finished") and "diverged_at" in summary:
+    if not summary.get("finished") and summary.get("diverged_at") is not None:
         yield f"Training diverged at step {summary['diverged_at']}.", ""
     elif not summary.get("finished"):
         done = max((row["step"] for row in run.metrics), default=0)

@@ -7,7 +7,7 @@ from mecheval_jax.study.cells import StudyCells
 from mecheval_jax.study.findings.margins import ACCURACY, ATTRIBUTION, HALF, LITTLE, MIXERS
 from mecheval_jax.study.judgement import finding
 from mecheval_jax.study.published.tables import WIDTHS
-from mecheval_jax.study.quantities import Claim, all_of, any_of
+from mecheval_jax.study.quantities import Claim, Quantity, all_of, any_of
 
 GUESS = 1 / 16
 """Accuracy of a guess among the values of a document."""
@@ -200,26 +200,20 @@ def mamba_needs_two_taps(cells: StudyCells) -> Iterator[Claim]:
 @finding(12, "The more taps, the earlier Mamba retrieves: the median share at the query is .04, "
          ".75 and 1.00 with 2, 3 and 4 taps", "four and two taps")  # fmt: skip
 def more_taps_retrieve_earlier(cells: StudyCells) -> Iterator[Claim]:
-    """Mean restored shares at the query of runs with 2, 3 and 4 taps, of the same widths."""
-    learned = {
-        taps: cells.learned("mamba", option=option)
-        for option, taps in (("d_conv=2", 2), ("d_conv=3", 3), ("", 4))
-    }
-    for more, less, margin, part in (
-        (4, 2, ATTRIBUTION, "four and two taps"),
-        (3, 2, 0.0, "three taps"),
-        (4, 3, 0.0, "three taps"),
-    ):
-        widths = set(learned[more]["width"]) & set(learned[less]["width"])
-        of = f" of widths {', '.join(map(str, sorted(widths)))}"
-        shares = (
-            cells.attribution(runs[runs["width"].isin(widths)], "query", name=name)
-            for runs, name in (
-                (learned[taps], f"the mean over {taps} taps{of}") for taps in (more, less)
-            )
+    """Mean restored shares at the query of runs with 2, 3 and 4 taps, width by width."""
+    for width in WIDTHS:
+        two, three, four = (
+            _at_query(cells, option, f"{taps} taps of width {width}", width)
+            for option, taps in (("d_conv=2", 2), ("d_conv=3", 3), ("", 4))
         )
-        first, second = shares
-        yield (first - second).above(margin, part)
+        yield (four - two).above(ATTRIBUTION, "four and two taps")
+        yield (three - two).above(0.0, "three taps")
+        yield (four - three).above(0.0, "three taps")
+
+
+def _at_query(cells: StudyCells, option: str, name: str, width: int) -> Quantity:
+    runs = cells.learned("mamba", option=option)
+    return cells.attribution(runs[runs["width"] == width], "query", name=f"the mean over {name}")
 
 
 @finding(13, "Based needs a short kernel of two taps or more in layer 0: one tap reaches 6.3 % at "

@@ -1,0 +1,106 @@
+"""Numbers of rows of results: restored shares, differences between splits, and their variances."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from mecheval_jax.statistics.moderated import Prior, prior_of
+from mecheval_jax.study.published.tables import CELL
+from mecheval_jax.study.results import ENDS, INPUT, column_of
+
+MODEL = [
+    "task", "mixer", "width", "layers", "positions", "option", "learning_rate", "seed", "data_seed",
+]  # fmt: skip
+"""Columns that identify a trained model, whatever documents it was measured on."""
+
+SMALLEST, SMALLEST_SHARE = 1e-12, 0.01
+"""Variance of a logit, and standard deviation of a restored share, below which runs count as equal:
+logarithms of variances are compared."""
+
+NORMAL_95 = 3.92
+"""Width of a 95 % interval of a normal law, in standard errors."""
+
+
+def measured(runs: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Runs with a restored share that has an interval: of too few documents it has none."""
+    return runs[runs[[column, *(column + end for end in ENDS[1:])]].notna().all(axis=1)]
+
+
+def shares_of(
+    name: str, runs: pd.DataFrame, role: str, site: str
+) -> tuple[str, list[float], list[float]]:
+    """A name, and the restored shares of runs that have them, with standard errors.
+
+    Of several roles together the errors are at most the sum: the documents are the same.
+    """
+    columns = [column_of(site, each) for each in role.split("+")]
+    for column in columns:
+        runs = measured(runs, column)
+    each = zip(*(errors_of(runs, column) for column in columns), strict=True)
+    errors = [sum(of_run) for of_run in each]
+    return f"{name} of {' and '.join(columns)}", runs[columns].sum(axis=1).tolist(), errors
+
+
+def errors_of(runs: pd.DataFrame, column: str) -> list[float]:
+    """Standard errors of restored shares, over documents."""
+    return ((runs[f"{column}_high"] - runs[f"{column}_low"]) / NORMAL_95).tolist()
+
+
+def prior_of_logits(answered: pd.DataFrame) -> Prior:
+    """What all cells say of the variance between seeds at one learning rate, of the logit."""
+    own = answered[answered["split"] == "test"]
+    expected = (own["accuracy"] * own["documents"] + 0.5) / (own["documents"] + 1)
+    slope = expected * (1 - expected)
+    own = own.assign(slope=slope, of_documents=slope / own["documents"])
+    found = own.groupby([*CELL, "learning_rate"]).agg(
+        variance=("accuracy", "var"),
+        slope=("slope", "mean"),
+        of_documents=("of_documents", "mean"),
+        runs=("seed", "size"),
+        least=("accuracy", "min"),
+        most=("accuracy", "max"),
+    )
+    # Where all runs are right, or none, nothing is known of the logit.
+    found = found[(found["runs"] > 1) & (found["least"] < 1) & (found["most"] > 0)]
+    # Runs that lie nearer to each other than their documents tell do so by chance.
+    variances = found[["variance", "of_documents"]].max(axis=1) / found["slope"] ** 2
+    return prior_of(variances.tolist(), (found["runs"] - 1).tolist(), SMALLEST)
+
+
+def prior_of_shares(groups: Iterable[pd.DataFrame]) -> Prior:
+    """What all groups of runs that learn say of the variance of restored shares between them."""
+    known = [
+        group[column].dropna()
+        for group in groups
+        for column in (column_of(INPUT, role) for role in ("key", "value", "query"))
+    ]
+    return prior_within(known)
+
+
+def prior_within(groups: Iterable[pd.Series]) -> Prior:
+    """What groups of numbers that are shares say of the variance within a group."""
+    known = [group for group in groups if len(group) > 1]
+    variances = [float(group.var()) for group in known]
+    return prior_of(variances, [len(group) - 1.0 for group in known], SMALLEST_SHARE**2)
+
+
+def pairs_of(runs: pd.DataFrame, others: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Differences of a restored share between rows of the same models, with standard errors."""
+    own, other = (
+        measured(rows, column).assign(error=lambda kept: errors_of(kept, column))
+        for rows in (runs, others)
+    )
+    both = own.merge(other, on=MODEL, suffixes=("", "_other"))
+    error = np.hypot(both["error"], both["error_other"])
+    return pd.DataFrame({"change": both[column] - both[f"{column}_other"], "error": error})
+
+
+def falls_of(runs: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy of models on dev less that on test documents, with standard errors."""
+    variance = sum(
+        (share := (runs[name] * runs[of] + 0.5) / (runs[of] + 1)) * (1 - share) / runs[of]
+        for name, of in (("dev_accuracy", "dev_documents"), ("accuracy", "documents"))
+    )
+    change = runs["dev_accuracy"] - runs["accuracy"]
+    return pd.DataFrame({"change": change, "error": np.sqrt(variance)})
