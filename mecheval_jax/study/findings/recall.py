@@ -95,9 +95,10 @@ def direct_runs(cells: StudyCells) -> Iterator[Claim]:
 
 
 @finding(7, "A run of BaseConv at width 256 has partial induction (57 % at the value token)",
-         "width 256")  # fmt: skip
+         "learns", "width 256")  # fmt: skip
 def base_conv_has_some_induction(cells: StudyCells) -> Iterator[Claim]:
-    """The restored share at the value of one run at least."""
+    """Accuracy above a guess, and the restored share at the value of one run at least."""
+    yield cells.accuracy("base_conv", 256).above(GUESS, "learns")
     runs = cells.learned("base_conv")
     at_value = cells.each(runs[runs["width"] == 256], "value")
     partial = [
