@@ -9,8 +9,6 @@ some groups of one, ``--budget=HOURS`` limits the time, ``--dry_run`` runs nothi
 goes through everything with tiny runs.
 """
 
-import importlib
-
 from absl import flags
 
 from mecheval_jax import command_line
@@ -33,15 +31,14 @@ CPU_DEVICES = command_line.define_cpu_devices()
 
 def main():
     """Run the program."""
+    from configs.study import config_of
     from mecheval_jax.study import run
 
     request = run.StudyRequest(
         SCALE.value, tuple(ONLY.value), BUDGET.value, SMOKE.value, INTERVENTIONS.value,
         tuple(TABLES.value), DRY_RUN.value, tuple(GROUPS.value),
     )  # fmt: skip
-    outcome = run.run_study(
-        WORKDIR.value, request, lambda name: importlib.import_module(f"configs.study.{name}")
-    )
+    outcome = run.run_study(WORKDIR.value, request, config_of)
     if outcome.failed:
         raise SystemExit(1)
 

@@ -46,9 +46,9 @@ def changed_sections(sections: Mapping[str, Any], change: Changes) -> tuple[Sect
 
 def value_at(sections: Mapping[str, Any], path: str) -> Any:
     """The value of a field, or of an option of its mixer: empty if that is the default."""
-    section, field, *option = path.split(".", 2)
+    section, field, option = _place(path, sections)
     value = sections[section][field]
-    return value.get(option[0], "") if option else value
+    return value.get(option, "") if option else value
 
 
 def _place(path: str, sections: Mapping[str, Any]) -> tuple[str, str, str]:

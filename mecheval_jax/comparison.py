@@ -246,11 +246,11 @@ def _rows(task: str, section: Sequence[Entry]) -> Iterator[dict[str, Any]]:
     shapes = collections.Counter(entry.shape for entry in first)
     alike = {entry.shape: entry for entry in first if shapes[entry.shape] == 1}
     most = max(first, key=lambda entry: entry.estimates["accuracy"])
+    held = [(entry, same.get(entry.model) or alike.get(entry.shape, most)) for entry in section]
     for metric in METRICS:
-        for entry in section:
+        for entry, against in held:
             if metric not in entry.estimates:
                 continue
-            against = same.get(entry.model) or alike.get(entry.shape, most)
             verdict = entry.summary.get("verdict")
             row = {
                 **{"task": task, "folder": entry.folder, "name": entry.name, "verdict": verdict},

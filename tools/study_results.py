@@ -7,10 +7,6 @@ machine trained them, and says what is still missing. Then all tables there are 
 docs/results/findings, docs/results.md and the README. Without --sweep the pages alone are written.
 """
 
-import importlib
-import itertools
-from types import ModuleType
-
 from absl import flags
 
 from tools import blocks
@@ -23,22 +19,24 @@ MARKS = "<!-- study: written by tools/study_results.py -->", "<!-- /study -->"
 
 def main():
     """Run the program."""
+    from configs.study import config_of
     from mecheval_jax.console import say
     from mecheval_jax.study.collected import FINDINGS_FOLDER, add_sweep, conclude_all
-    from mecheval_jax.study.experiments import SCALES
     from mecheval_jax.study.page import brief, summary
     from mecheval_jax.study.plans import experiments_at
     from mecheval_jax.study.timing import Clock
-
-    def config(name: str) -> ModuleType:
-        return importlib.import_module(f"configs.study.{name}")
 
     root = blocks.root()
     tables = root / "docs" / "results"
     for path in SWEEPS.value:
         add_sweep(tables, path, TABLE.value)
-    scales = (experiments_at(name, False, config, Clock(1, False)) for name in SCALES[:2])
-    found = conclude_all(tables, itertools.chain.from_iterable(scales))
+    clock = Clock(1, False)
+    experiments = [
+        one
+        for scale in ("laptop", "device")
+        for one in experiments_at(scale, False, config_of, clock)
+    ]
+    found = conclude_all(tables, experiments)
     page = f"results/{FINDINGS_FOLDER}/"
     blocks.put_block(root / "docs" / "results.md", brief(found, page), MARKS)
     said = f"**{summary(found.judgements)}** This is {found.what}."

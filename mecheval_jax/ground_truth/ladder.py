@@ -185,11 +185,7 @@ def read_part(path: pathlib.Path, rung: str) -> Rows:
     again = "remove it, and it is measured again"
     rows = read_json(path, {"rows": [dict]}, remedy=again)["rows"]
     if not rows or any(name not in row for row in rows for name in COLUMNS[rung]):
-        raise damaged(
-            path,
-            "it has no rows, or rows without some field",
-            again,
-        )
+        raise damaged(path, "it has no rows, or rows without some field", again)
     return rows
 
 

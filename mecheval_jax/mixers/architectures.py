@@ -274,12 +274,10 @@ def build_mixer(
     wanted = given | dict(chosen[layer].defaults(layer)) | values
     wanted = {name: value for name, value in wanted.items() if name in fields}
     require_all(architecture, classes[layer], wanted)
-    if is_built_in(classes[layer]):
-        return classes[layer](**wanted)
     try:
         return classes[layer](**wanted)
-    except UserError:
-        raise
-    except Exception as error:  # of the user's own file, which may raise anything
+    except Exception as error:  # a user's own file may raise anything
+        if isinstance(error, UserError) or is_built_in(classes[layer]):
+            raise
         said = f"{type(error).__name__}: {error}"
         raise UserError(f"model.mixer {architecture!r} cannot be built: {said}") from error

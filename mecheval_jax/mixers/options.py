@@ -82,10 +82,12 @@ def divisors_near(number: int, value: int) -> str:
 
 @functools.cache
 def fields_of(mixer: type[nn.Module]) -> dict[str, Any]:
-    """Types of the fields of a mixer class, by name; None where it cannot be told."""
+    """Types of the fields of a mixer class, by name; None where one's own cannot be told."""
     try:
         types = typing.get_type_hints(mixer)  # resolves annotations that are strings
     except Exception:  # of a name that a user's own file imports for its type checker alone
+        if is_built_in(mixer):
+            raise
         types = {}
     names = [field.name for field in dataclasses.fields(mixer)]
     return {name: types.get(name) for name in names if name not in ("parent", "name")}

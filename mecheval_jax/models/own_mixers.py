@@ -117,13 +117,16 @@ class _Tried:
         largest = max(np.abs(a).max(initial=0), np.abs(b).max(initial=0))
         return np.allclose(a, b, rtol=0, atol=TOLERANCE * largest)
 
+    def _check_array(self, outputs: Any, where: str = "") -> None:
+        if not isinstance(outputs, jax.Array):
+            self._fail(f"gives a {type(outputs).__name__}{where}: a mixer gives an array alone")
+
     def check_outputs(self) -> None:
         """Shape, and that all are finite."""
-        if not isinstance(self.y, jax.Array):
-            self._fail(f"gives a {type(self.y).__name__}: a mixer gives an array alone")
-        if jnp.shape(self.y) != self.x.shape:
+        self._check_array(self.y)
+        if self.y.shape != self.x.shape:
             self._fail(
-                f"gives {list(jnp.shape(self.y))} for inputs [batch, length, width] = "
+                f"gives {list(self.y.shape)} for inputs [batch, length, width] = "
                 f"{list(self.x.shape)}: a mixer gives back their shape"
             )
         if not bool(jnp.isfinite(self.y).all()):
@@ -135,13 +138,11 @@ class _Tried:
         positions = jnp.tile(jnp.array([[last // 2, last]]), (DOCUMENTS, 1))
         some = self._own(jax.jit(lambda: self._apply(self.x, positions)))
         wanted = at_positions(self.y, positions)
-        if not isinstance(some, jax.Array):
-            self._fail(f"gives a {type(some).__name__} at positions: a mixer gives an array alone")
-        if jnp.shape(some) != wanted.shape or not self._are_equal(some, wanted):
+        self._check_array(some, " at positions")
+        if some.shape != wanted.shape or not self._are_equal(some, wanted):
             self._fail(
-                f"gives {list(jnp.shape(some))} at positions {list(positions.shape)}, not its "
-                "outputs there: end __call__ with "
-                "mecheval_jax.ops.positions.at_positions(y, positions)"
+                f"gives {list(some.shape)} at positions {list(positions.shape)}, not its outputs "
+                "there: end __call__ with mecheval_jax.ops.positions.at_positions(y, positions)"
             )
 
     def check_causality(self) -> None:

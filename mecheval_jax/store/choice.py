@@ -53,10 +53,10 @@ from typing import Any
 
 import pandas as pd
 
-from mecheval_jax import programs
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import damaged, read_json, read_table, write_json, write_table
 from mecheval_jax.store.cost_folder import NAME, CostFolder
+from mecheval_jax.store.remedies import written_by
 from mecheval_jax.store.sweep_folder import SweepFolder
 
 CHOICE = "choice"
@@ -191,7 +191,7 @@ class ChoiceFolder(SweepFolder):
         Raises:
             UserError: If there is none, or it is damaged.
         """
-        again = f"{programs.command('choose')} writes it"
+        again = written_by("choose")
         if not self.choice.exists():
             raise UserError(f"there is no {self.choice}: {again}")
         return read_table(self.choice, READ, again)
@@ -206,7 +206,7 @@ class ChoiceFolder(SweepFolder):
         Raises:
             UserError: If there is none, or it is damaged.
         """
-        again = f"{programs.command('choose')} writes it"
+        again = written_by("choose")
         if not self.advice.exists():
             raise UserError(f"there is no {self.advice}: {again}")
         values = read_json(self.advice, ADVICE, remedy=again)

@@ -15,9 +15,8 @@ from typing import Any
 import pandas as pd
 
 from mecheval_jax.files import read_json, read_table, write_json, write_table
+from mecheval_jax.store.remedies import COSTS
 from mecheval_jax.store.row_selection import rows_with
-
-REMEDY = "remove it, and the command that measured it does so again"
 
 NAME = "cost"
 """Name of the folder in that of a run or of a sweep."""
@@ -60,7 +59,7 @@ class CostFolder:
         Raises:
             UserError: If the table is damaged.
         """
-        return read_table(self.costs, READ, REMEDY) if self.costs.exists() else None
+        return read_table(self.costs, READ, COSTS) if self.costs.exists() else None
 
     def read_crossovers(self) -> pd.DataFrame | None:
         """Rows of ``crossovers.csv``, which is made of the costs and written after them, or None.
@@ -68,7 +67,7 @@ class CostFolder:
         Raises:
             UserError: If the table is damaged.
         """
-        return read_table(self.crossovers, CROSSED, REMEDY) if self.crossovers.exists() else None
+        return read_table(self.crossovers, CROSSED, COSTS) if self.crossovers.exists() else None
 
     def read_machine(self) -> dict[str, Any]:
         """The machine; empty where it is not known.
@@ -76,7 +75,7 @@ class CostFolder:
         Raises:
             UserError: If the file is damaged.
         """
-        return read_json(self.machine, {"device?": str}, absent={}, remedy=REMEDY)
+        return read_json(self.machine, {"device?": str}, absent={}, remedy=COSTS)
 
     def begin(self, machine: Mapping[str, Any]) -> None:
         """Write the machine of the rows that come now; what was made of earlier ones is gone."""

@@ -53,17 +53,13 @@ def read_rows(
                 row = json.loads(line)
             except (ValueError, RecursionError):
                 row = None
-            if _is_row(row) and (members is None or _is_of(row, members)):
+            # Without a member it is of none: for None a range would be searched number by number.
+            if _is_row(row) and (members is None or row.get("member", -1) in members):
                 rows.append(row)
             elif line.endswith(b"\n"):
                 of = "" if members is None else " of a member"
                 raise damaged(metrics, f"line {number} is no row{of}", "remove that line")
     return rows
-
-
-def _is_of(row: dict[str, Any], members: range) -> bool:
-    """Whether a row is of some members; a range is searched number by number for what is none."""
-    return "member" in row and row["member"] in members
 
 
 def _is_row(row: Any) -> bool:

@@ -7,17 +7,23 @@ from mecheval_jax import programs
 NOT_NEEDED = "remove it: a run can be without it"
 AS_IT_WAS = "put it back as it was: nothing else has what it says"
 WRITTEN_AGAIN = "remove it, and the command of the sweep writes it again"
+COSTS = "remove it, and the command that measured it does so again"
+
+
+def written_by(program: str) -> str:
+    """Of a file that a program makes of what else is there."""
+    return f"{programs.command(program)} writes it"
 
 
 def measured_again(run: pathlib.Path) -> str:
     """Of a file that the training of a run wrote, or of a sweep of which it is a member."""
-    if (run / "member.json").exists() and run.absolute().parent.name != "members":
-        return f"remove it, and {programs.command('study')} measures it again"  # on another split
-    if (run / "member.json").exists():
-        table = run.parent.parent / "members.csv"
-        return f"remove {table}, and the command of the sweep writes both again"
-    again = "remove it: the command that trained the run measures it again"
-    return f"{again}; then {verdict_anew(run)}"
+    if not (run / "member.json").exists():
+        again = "remove it: the command that trained the run measures it again"
+        return f"{again}; then {verdict_anew(run)}"
+    group = run.absolute().parent
+    if group.name != "members":  # on another split
+        return f"remove it, and {programs.command('study')} measures it again"
+    return f"remove {group.parent / 'members.csv'}, and the command of the sweep writes both again"
 
 
 def verdict_anew(run: pathlib.Path) -> str:

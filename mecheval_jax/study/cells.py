@@ -14,6 +14,7 @@ from mecheval_jax.mixers.architectures import positions_of
 from mecheval_jax.statistics.moderated import Prior
 from mecheval_jax.study.measured import (
     MODEL,
+    answers_of,
     falls_of,
     pairs_of,
     prior_of_logits,
@@ -84,6 +85,7 @@ class StudyCells:
                 other = self.on_split(group, "test")
                 for role in ("key", "value", "query"):
                     changes.append(pairs_of(group, other, column_of(INPUT, role))["change"])
+        # Elsewhere dev and test documents are alike, and nothing falls.
         on_test = answered[(answered["split"] == "test") & answered["dev_accuracy"].notna()]
         parts = on_test.groupby([*CELL, "learning_rate"])
         falls = [falls_of(part)["change"] for (task, *_), part in parts if "held-out" in task]
@@ -118,12 +120,8 @@ class StudyCells:
 
         With the noise of seeds, and that of documents alone.
         """
-        known = runs[runs["dev_accuracy"].notna()]
-        if known.empty:
-            return 0.0, 0.0
-        of = known["dev_documents"].astype(float)
-        right = (known["dev_accuracy"] * of).tolist()
-        return variances_of_share(right, of.tolist(), self._of_logits)
+        right, of = answers_of(runs, "dev")
+        return variances_of_share(right, of, self._of_logits) if right else (0.0, 0.0)
 
     def accuracy(self, mixer: str, width: int, task: str = "AR", **where: Any) -> Quantity:
         """The accuracy of a cell at its best learning rate; on dev documents for split ``dev``.
@@ -157,13 +155,8 @@ class StudyCells:
 
     def _share(self, name: str, runs: pd.DataFrame, split: str) -> Quantity:
         """The accuracy of runs of one cell and learning rate on documents of a split."""
-        of_dev = split == "dev"
-        column, size = ("dev_accuracy", "dev_documents") if of_dev else ("accuracy", "documents")
-        known = runs[runs[column].notna()]
-        if known.empty:
-            return Quantity(name)
-        of = known[size].astype(float)
-        return share(name, (known[column] * of).tolist(), of.tolist(), DOCUMENTS, self._of_logits)
+        right, of = answers_of(runs, split)
+        return share(name, right, of, DOCUMENTS, self._of_logits) if right else Quantity(name)
 
     def published(self, mixer: str, width: int, task: str = "AR", **where: Any) -> float | None:
         """The study's accuracy of the same cell; arguments as in `accuracy`."""

@@ -7,6 +7,7 @@ import pandas as pd
 
 from mecheval_jax.statistics.moderated import Prior, prior_of
 from mecheval_jax.study.published.tables import CELL
+from mecheval_jax.study.quantities import variance_of_answers
 from mecheval_jax.study.results import ENDS, INPUT, column_of
 
 MODEL = [
@@ -20,6 +21,15 @@ logarithms of variances are compared."""
 
 NORMAL_95 = 3.92
 """Width of a 95 % interval of a normal law, in standard errors."""
+
+
+def answers_of(runs: pd.DataFrame, split: str) -> tuple[list[float], list[float]]:
+    """Numbers of right answers, and of all, of the runs whose accuracy on a split is known."""
+    of_dev = split == "dev"
+    column, size = ("dev_accuracy", "dev_documents") if of_dev else ("accuracy", "documents")
+    known = runs[runs[column].notna()]
+    of = known[size].astype(float)
+    return (known[column] * of).tolist(), of.tolist()
 
 
 def measured(runs: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -50,8 +60,7 @@ def errors_of(runs: pd.DataFrame, column: str) -> list[float]:
 def prior_of_logits(answered: pd.DataFrame) -> Prior:
     """What all cells say of the variance between seeds at one learning rate, of the logit."""
     own = answered[answered["split"] == "test"]
-    expected = (own["accuracy"] * own["documents"] + 0.5) / (own["documents"] + 1)
-    slope = expected * (1 - expected)
+    slope = variance_of_answers(own["accuracy"] * own["documents"], own["documents"])
     own = own.assign(slope=slope, of_documents=slope / own["documents"])
     found = own.groupby([*CELL, "learning_rate"]).agg(
         variance=("accuracy", "var"),
@@ -99,7 +108,7 @@ def pairs_of(runs: pd.DataFrame, others: pd.DataFrame, column: str) -> pd.DataFr
 def falls_of(runs: pd.DataFrame) -> pd.DataFrame:
     """Accuracy of models on dev less that on test documents, with standard errors."""
     variance = sum(
-        (share := (runs[name] * runs[of] + 0.5) / (runs[of] + 1)) * (1 - share) / runs[of]
+        variance_of_answers(runs[name] * runs[of], runs[of]) / runs[of]
         for name, of in (("dev_accuracy", "dev_documents"), ("accuracy", "documents"))
     )
     change = runs["dev_accuracy"] - runs["accuracy"]

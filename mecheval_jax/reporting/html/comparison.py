@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from mecheval_jax import programs
 from mecheval_jax.evaluation.verdict.readings import look_up_site
 from mecheval_jax.files import damaged, read_table
 from mecheval_jax.reporting.figures import analyses, comparison_figures
@@ -22,6 +21,7 @@ from mecheval_jax.reporting.table import Column, Table
 from mecheval_jax.reporting.terminal import tables
 from mecheval_jax.reporting.terminal.tables import number, percent
 from mecheval_jax.store.left_out import LeftOut
+from mecheval_jax.store.remedies import written_by
 from mecheval_jax.study.published.tables import published_beside
 
 MOST_CURVES = 28
@@ -162,5 +162,4 @@ def _attention(run: Reported) -> tuple[dict[str, np.ndarray], list[str]] | None:
     try:
         return analyses.matrices_of(table)
     except ValueError as error:  # a cell that is there twice
-        again = f"{programs.command('evaluate')} writes it"
-        raise damaged(path, error, again) from None
+        raise damaged(path, error, written_by("evaluate")) from None

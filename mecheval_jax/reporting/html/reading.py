@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from mecheval_jax import programs
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.config import DIRECTIONS
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import damaged, read_table
 from mecheval_jax.store.columns import PLACE
 from mecheval_jax.store.left_out import LeftOut
+from mecheval_jax.store.remedies import written_by
 from mecheval_jax.store.row_selection import newest
 from mecheval_jax.store.run_folder import RunFolder
 
@@ -112,7 +112,7 @@ def read_all(folders: Sequence[RunFolder], left_out: LeftOut) -> list[Reported]:
 
 
 def _read_interchange(folder: RunFolder) -> pd.DataFrame:
-    path, remedy = folder.interchange, f"{programs.command('intervene')} writes it"
+    path, remedy = folder.interchange, written_by("intervene")
     table = read_table(path, NEEDED, remedy)
     try:
         table = table[table["metric"].notna()]  # an incomplete last line

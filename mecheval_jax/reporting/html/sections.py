@@ -19,6 +19,7 @@ from mecheval_jax.reporting.html import cost_tables, reading, run_tables
 from mecheval_jax.reporting.html.drawn_document import drawn, fits, read_lines, restored_lines
 from mecheval_jax.reporting.html.reading import ATTENTION, Reported
 from mecheval_jax.reporting.terminal import tables
+from mecheval_jax.store.remedies import written_by
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.tasks.base import Task
 from mecheval_jax.tasks.example import Example, example
@@ -113,8 +114,7 @@ def analyses(
             figure = draw(found)
         except FAULTS as error:  # of pandas or matplotlib
             table = run.folder.analyses / f"{name}.csv"
-            again = f"{programs.command('evaluate')} writes it"
-            raise damaged(table, f"{error!r:.200}", again) from None
+            raise damaged(table, f"{error!r:.200}", written_by("evaluate")) from None
         yield name, picture(figure, run.folder.figures, name, f"{prefix}-{name}", name)
 
 
