@@ -7,22 +7,31 @@ import pytest
 
 FAULTS = """
 import resource
+import threading
 import numpy as np
 from mecheval_jax.allocator import keep_memory
 if {keep} and not keep_memory():
     print("other library")
     raise SystemExit
-for _ in range(2):
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    block = np.ones(8_000_000)
-    del block
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+def allocate():
+    for _ in range(2):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        blocks = [np.ones({size}) for _ in range({blocks})]
+        del blocks
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+if {thread}:
+    worker = threading.Thread(target=allocate)
+    worker.start()
+    worker.join()
+else:
+    allocate()
 """
 
 
-def faults(keep):
-    """Pages fetched while a block of 64 MB is written, the first and the second time."""
-    program = [sys.executable, "-c", FAULTS.format(keep=keep)]
+def faults(keep, size=8_000_000, blocks=1, thread=False):
+    """Pages fetched while blocks of `size` numbers are written, the first and the second time."""
+    text = FAULTS.format(keep=keep, size=size, blocks=blocks, thread=thread)
+    program = [sys.executable, "-c", text]
     found = subprocess.run(program, capture_output=True, text=True, check=True).stdout
     if "other" in found:
         pytest.skip("the C library is not the GNU one")
@@ -32,6 +41,12 @@ def faults(keep):
 def test_a_block_is_used_again():
     """Catches parameters of other names, and a call that changes nothing."""
     first, second = faults(keep=True)
+    assert second < first / 100
+
+
+def test_a_thread_uses_its_blocks_again():
+    """Catches a part of an arena that is given back when all of it is free."""
+    first, second = faults(keep=True, size=5_000_000, blocks=2, thread=True)
     assert second < first / 100
 
 
@@ -45,17 +60,19 @@ HEAPS = """
 import ctypes
 import tempfile
 import threading
-from mecheval_jax.allocator import ARENAS, keep_memory
-if not keep_memory():
+from mecheval_jax import allocator
+allocator.ARENAS = 3
+if not allocator.keep_memory():
     print("other library")
     raise SystemExit
-meet, library = threading.Barrier(3 * ARENAS), ctypes.CDLL(None)
+THREADS = 8
+meet, library = threading.Barrier(THREADS), ctypes.CDLL(None)
 library.fopen.restype, library.malloc.restype = ctypes.c_void_p, ctypes.c_void_p
 def allocate():
     meet.wait()
     library.malloc(ctypes.c_size_t(5000))
     meet.wait()
-threads = [threading.Thread(target=allocate) for _ in range(3 * ARENAS)]
+threads = [threading.Thread(target=allocate) for _ in range(THREADS)]
 for thread in threads:
     thread.start()
 for thread in threads:
@@ -64,15 +81,14 @@ with tempfile.NamedTemporaryFile("r") as file:
     stream = ctypes.c_void_p(library.fopen(file.name.encode(), b"w"))
     library.malloc_info(0, stream)
     library.fclose(stream)
-    print(file.read().count("<heap nr="), ARENAS)
+    print(file.read().count("<heap nr="))
 """
 
 
-def test_threads_have_more_than_one_arena_and_not_one_each():
-    """Catches one arena for all threads, for which steps wait, and what each thread would keep."""
+def test_threads_share_as_many_arenas_as_there_may_be():
+    """Catches one arena for all threads, for which steps wait, and one for each of them."""
     program = [sys.executable, "-c", HEAPS]
     found = subprocess.run(program, capture_output=True, text=True, check=True).stdout
     if "other" in found:
         pytest.skip("the C library is not the GNU one")
-    arenas, most = map(int, found.split())
-    assert 1 < arenas <= most
+    assert int(found) == 3

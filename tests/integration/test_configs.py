@@ -100,8 +100,10 @@ CONFIGS = (
 )
 
 OTHER_POSITIONS = (ar_positions, atr_positions)
-VARIED_POSITIONS = (ar_mamba_training, gated_attention)
 """Experiments on the positions that a mixer does not have in the study."""
+
+VARIED_POSITIONS = (ar_mamba_training, gated_attention)
+"""Experiments whose members differ in their positions."""
 
 
 def sweep_of(module):
@@ -166,6 +168,27 @@ def test_a_sweep_gives_what_the_arguments_give(module):
             assert config.model.positions == alone.model.positions
         else:
             assert config.model.positions == "none"
+
+
+def test_mamba_is_trained_in_one_other_way_at_a_time():
+    """Catches a member that differs from the study in two things, or in none."""
+    usual = Experiment.from_config(ar_two_layers.get_config("mixer=mamba,learning_rate=1e-2"))
+    found = []
+    for values in ar_mamba_training.sweep():
+        config = ar_mamba_training.get_config()
+        config.update_from_flattened_dict(values)
+        member = Experiment.from_config(config)
+        pairs = ((member.model, usual.model), (member.training, usual.training))
+        found.append(
+            [
+                field.name
+                for one, other in pairs
+                for field in dataclasses.fields(one)
+                if getattr(one, field.name) != getattr(other, field.name)
+                and field.name != "keep_checkpoints"
+            ]
+        )
+    assert found == [["training_batches"], ["positions"], ["decay"], ["training_batches"]]
 
 
 @pytest.mark.parametrize("module", [each for each in CONFIGS if hasattr(each, "runs")])
