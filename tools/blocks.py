@@ -1,12 +1,16 @@
 """Parts of pages that programs write: what stands between two marks."""
 
 import pathlib
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from absl import flags
 
 from mecheval_jax import command_line
+
+T = TypeVar("T")
 
 
 def table_lines(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
@@ -21,6 +25,28 @@ def put_block(page: pathlib.Path, lines: Sequence[str], marks: tuple[str, str]) 
     from mecheval_jax.files import write_text
 
     write_text(page, with_block(page.read_text(), lines, marks, str(page)))
+
+
+def asked(page: pathlib.Path, kind: str, parse: Callable[[str], T]) -> dict[tuple[str, str], T]:
+    """What a page asks for: blocks whose own first mark, ``<!-- KIND: ASKED -->``, says it.
+
+    Args:
+        page: Path of the page.
+        kind: Kind of the blocks.
+        parse: Function that reads what is asked, and raises `UserError` where it cannot.
+
+    Returns:
+        The marks of each block with what it asks for.
+    """
+    from mecheval_jax.errors import UserError
+
+    found = {}
+    for begin in re.finditer(f"<!-- {kind}: (.*) -->", page.read_text()):
+        try:
+            found[begin[0], f"<!-- /{kind} -->"] = parse(begin[1])
+        except UserError as error:
+            raise UserError(f"{page}: {begin[0]}: {error}") from error
+    return found
 
 
 def with_block(text: str, lines: Sequence[str], marks: tuple[str, str], name: str) -> str:

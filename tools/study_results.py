@@ -5,16 +5,27 @@
 Merges the members that each sweep has finished so far into its table in docs/results, whatever
 machine trained them, and says what is still missing. Then all tables there are judged: into
 docs/results/findings, docs/results.md and the README. Without --sweep the pages alone are written.
+
+Tables of single runs in docs/results.md say in their first line which runs they are of, as
+``<!-- runs: task=AR; width=64 -->``; see `mecheval_jax.study.run_table`.
 """
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from tools import blocks
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 SWEEPS = flags.DEFINE_multi_string("sweep", [], "Folders of sweeps, finished or under way.")
 TABLE = flags.DEFINE_string("table", None, "Name of the table; that of the sweep's config file.")
 
 MARKS = "<!-- study: written by tools/study_results.py -->", "<!-- /study -->"
+SPREAD = "<!-- spread: written by tools/study_results.py -->", "<!-- /spread -->"
+NO_RUN = "*No run of these is in the tables.*"
 
 
 def main():
@@ -24,10 +35,12 @@ def main():
     from mecheval_jax.study.collected import FINDINGS_FOLDER, add_sweep, conclude_all
     from mecheval_jax.study.page import brief, summary
     from mecheval_jax.study.plans import experiments_at
+    from mecheval_jax.study.run_table import parse_conditions, spread
     from mecheval_jax.study.timing import Clock
 
     root = blocks.root()
-    tables = root / "docs" / "results"
+    results, tables = root / "docs" / "results.md", root / "docs" / "results"
+    wanted = blocks.asked(results, "runs", parse_conditions)
     for path in SWEEPS.value:
         add_sweep(tables, path, TABLE.value)
     clock = Clock(1, False)
@@ -38,12 +51,22 @@ def main():
     ]
     found = conclude_all(tables, experiments)
     page = f"results/{FINDINGS_FOLDER}/"
-    blocks.put_block(root / "docs" / "results.md", brief(found, page), MARKS)
+    blocks.put_block(results, brief(found, page), MARKS)
+    blocks.put_block(results, [spread(found.rows)], SPREAD)
+    for marks, conditions in wanted.items():
+        blocks.put_block(results, _lines_of_runs(found.rows, conditions), marks)
     said = f"**{summary(found.judgements)}** This is {found.what}."
     blocks.put_block(root / "README.md", [said], MARKS)
     for line in found.not_run:
         say(f"missing: {line}")
     say(f"{summary(found.judgements)} Page: {tables / FINDINGS_FOLDER / 'report.html'}")
+
+
+def _lines_of_runs(rows: "pd.DataFrame", conditions: Mapping[str, Sequence[str]]) -> Iterable[str]:
+    from mecheval_jax.study.run_table import run_lines
+
+    heads, lines = run_lines(rows, conditions)
+    return blocks.table_lines(heads, lines) if lines else ["", NO_RUN, ""]
 
 
 if __name__ == "__main__":

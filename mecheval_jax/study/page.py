@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from mecheval_jax.evaluation.verdict.rule import NOT_LEARNED
-from mecheval_jax.mixers.architectures import positions_of
 from mecheval_jax.reporting.html.page import render
 from mecheval_jax.reporting.table import markdown_lines
 from mecheval_jax.study.agreement import (
@@ -20,6 +19,7 @@ from mecheval_jax.study.agreement import (
 )
 from mecheval_jax.study.judgement import ERROR_RATE, NOT_RUN, UNDECIDED, VERDICTS, Judgement
 from mecheval_jax.study.quantities import Claim, with_interval
+from mecheval_jax.study.run_table import name_of, run_lines
 from mecheval_jax.study.tables import has_shares
 
 METHOD = (
@@ -82,7 +82,7 @@ def markdown(found: Conclusion) -> str:
         "",
         "## What was run",
         "",
-        *_table(RUN_COLUMNS, _runs(found.rows)),
+        *_table(*run_lines(found.rows)),
     ]
     if found.not_run:
         lines += ["", "## Not run", "", *(f"- {line}" for line in found.not_run)]
@@ -135,7 +135,7 @@ def html(found: Conclusion, pictures: Sequence[tuple[str, Any]]) -> str:
         claims=CLAIM_COLUMNS,
         agreeing=agreeing(found.compared),
         numbers=(NUMBER_COLUMNS, _numbers(found.compared)),
-        runs=(RUN_COLUMNS, _runs(found.rows)),
+        runs=run_lines(found.rows),
         not_run=list(found.not_run),
         pictures=pictures,
     )
@@ -278,7 +278,7 @@ def _numbers(compared: pd.DataFrame) -> list[tuple[str, ...]]:
         (
             f"{row.task} ({row.split})" if row.split != "test" else str(row.task),
             str(row.layers),
-            " ".join(filter(None, (row.mixer, row.option, _positions(row)))),
+            name_of(row),
             str(row.width),
             f"{row.published:.1%}",
             f"{row.accuracy:.1%}",
@@ -295,32 +295,6 @@ def _agrees(row: Any) -> str:
     if pd.isna(row.agrees):
         return str(row.open)
     return "yes" if row.agrees else "no"
-
-
-def _positions(row: Any) -> str:
-    return "" if row.positions == positions_of(row.mixer) else f"(positions {row.positions})"
-
-
-RUN_COLUMNS = ("task", "layers", "mixer", "widths", "learning rates", "seeds", "models")
-
-
-def _runs(rows: pd.DataFrame) -> list[tuple[str, ...]]:
-    """The trained models, a line for each task, depth and mixer."""
-
-    def listed(values: pd.Series) -> str:
-        return ", ".join(f"{value:g}" for value in sorted(values.unique()))
-
-    trained = rows[rows["split"] == "test"].assign(
-        name=[" ".join(filter(None, (r.mixer, r.option, _positions(r)))) for r in
-              rows[rows["split"] == "test"].itertuples()]
-    )  # fmt: skip
-    return [
-        (
-            task, str(layers), name, listed(part["width"]), listed(part["learning_rate"]),
-            listed(part["seed"]), str(part["config_hash"].nunique()),
-        )
-        for (task, layers, name), part in trained.groupby(["task", "layers", "name"])
-    ]  # fmt: skip
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

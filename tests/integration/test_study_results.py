@@ -15,6 +15,7 @@ from tests.support import forked
 from tests.support.compilation import ROOT
 from tests.support.study_world import world
 from tests.support.sweep_results import fill_members, make_sweep
+from tools.study_results import NO_RUN
 
 KEPT = ROOT / "docs" / "results"
 PAGES = ("README.md", "docs/results.md")
@@ -47,6 +48,7 @@ def test_pages_are_those_of_the_tables(tmp_path):
     assert done.returncode == 0, done.stderr
     for name, content in contents(written).items():
         assert (ROOT / name).read_bytes() == content, name
+    assert NO_RUN not in (ROOT / "docs" / "results.md").read_text()
 
 
 @pytest.mark.parametrize("table", sorted(KEPT.glob("*.csv")), ids=lambda path: path.stem)
@@ -81,6 +83,7 @@ def test_a_sweep_becomes_pages(tmp_path):
     assert len(read_table(tables / "tiny.csv")) == 1
     for name in PAGES:
         assert f"{len(part) + 1} trained models" in (root / name).read_text()
+    assert NO_RUN in (root / "docs" / "results.md").read_text()
     (tables / "tiny.csv").write_text("edited")
     done = run(root)
     assert done.returncode == 2
@@ -114,3 +117,13 @@ def test_a_page_without_its_marks(tmp_path):
     assert done.returncode == 2
     assert "results.md has no lines <!-- study" in done.stderr
     assert (root / "docs" / "results.md").read_text() == "# Results\n"
+
+
+def test_a_page_that_asks_by_what_does_not_exist(tmp_path):
+    """Catches a condition that is passed over, and a message that does not name the block."""
+    root = pages(tmp_path / "root")
+    page = root / "docs" / "results.md"
+    page.write_text(page.read_text() + "\n<!-- runs: colour=red -->\n<!-- /runs -->\n")
+    done = run(root)
+    assert done.returncode == 2
+    assert "results.md: <!-- runs: colour=red -->: runs are chosen by mixer, width" in done.stderr

@@ -54,7 +54,7 @@ def test_a_page(found):
     assert "| reproduced, on 1 of 5 claims | 1.000 [" in row
     assert "| 1.000 |" in row  # what the study has at this width
     # What was run: the learning rates and both seeds of one architecture.
-    assert "| AR | 2 | mamba | 64 | 0.0001, 0.001 | 0, 1 | 3 |" in text
+    assert "| mamba | AR | test | 2 | 64 | 0.001 | 0, 1 | 80.6, 80.6 % | 80.6 % |" in text
 
 
 def test_a_report(found):
