@@ -4,6 +4,9 @@ accuracies.csv      decoded from the study's vector figures; every accuracy is o
                     one seed and of the best learning rate of the grid
 learning_rates.csv  accuracy for each learning rate, read off a plot (+-0.02)
 attributions.csv    restored shares at sites and roles: single runs, medians with quartiles, ranges
+                    over all runs and, of each width, the best run, by its learning rate; ranges
+                    where the value is corrupted in place of the key; and, where the study has no
+                    shares, the probability of the answer that is restored
 
 ``source`` is the name of the figure or table. Tasks, options and split are named as in
 `study.results`.

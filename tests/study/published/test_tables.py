@@ -71,6 +71,12 @@ def test_restored_shares():
     exact = published_shares(("AR", 2, "based", ""), "block_1/mixer_output", "query")
     assert (exact.low, exact.high) == (1.0, 1.0)
     assert published_shares(("AR", 2, "delta_net", ""), site, "query") is None
+    # The corrupted value, the best runs alone and restored probabilities are other numbers.
+    assert published_shares(("AR", 2, "attention", ""), site, "value").ends == (0.994, 1.02)
+    assert published_shares(("AR", 2, "h3", ""), site, "value") is None
+    reverse = "AR reverse", 3, "attention", ""
+    assert published_shares(reverse, site, "value").ends == (0.0, 0.0)
+    assert published_shares(reverse, site, "key") is None
 
 
 def test_the_tables_agree_with_each_other():
