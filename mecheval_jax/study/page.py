@@ -19,7 +19,7 @@ from mecheval_jax.study.agreement import (
 )
 from mecheval_jax.study.judgement import ERROR_RATE, NOT_RUN, UNDECIDED, VERDICTS, Judgement
 from mecheval_jax.study.quantities import Claim, with_interval
-from mecheval_jax.study.run_table import name_of, run_lines
+from mecheval_jax.study.run_table import SEVERAL, name_of, run_lines, success_lines
 from mecheval_jax.study.tables import has_shares
 
 METHOD = (
@@ -34,6 +34,13 @@ METHOD = (
     "30 points, nor to disagree where that of another learning rate holds it. Where only one was "
     "run, or one of fewer runs is ahead, another may do better: that an accuracy is low there "
     "neither contradicts a claim that it is high nor supports one that it is low."
+)
+
+
+SUCCESS = (
+    f"Runs that answer more than the best heuristic without recall for certain, of {SEVERAL} seeds "
+    "or more at one learning rate. The interval (Wilson's) is of the share among all seeds: who "
+    "learns in three of three may still fail in half of all trainings."
 )
 
 
@@ -79,6 +86,12 @@ def markdown(found: Conclusion) -> str:
         agreeing(found.compared),
         "",
         *_table(NUMBER_COLUMNS, _numbers(found.compared)),
+        "",
+        "## How often training succeeds",
+        "",
+        SUCCESS,
+        "",
+        *_table(*success_lines(found.rows)),
         "",
         "## What was run",
         "",
@@ -135,6 +148,8 @@ def html(found: Conclusion, pictures: Sequence[tuple[str, Any]]) -> str:
         claims=CLAIM_COLUMNS,
         agreeing=agreeing(found.compared),
         numbers=(NUMBER_COLUMNS, _numbers(found.compared)),
+        success=SUCCESS,
+        successes=success_lines(found.rows),
         runs=run_lines(found.rows),
         not_run=list(found.not_run),
         pictures=pictures,

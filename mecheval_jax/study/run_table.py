@@ -14,8 +14,10 @@ from typing import Any
 import pandas as pd
 
 from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.verdict.readings import has_learned
 from mecheval_jax.mixers.architectures import positions_of
 from mecheval_jax.reporting.terminal.tables import MISSING
+from mecheval_jax.statistics.intervals import wilson
 from mecheval_jax.study.published.tables import CELL, GridCell, published_accuracy
 from mecheval_jax.study.results import INPUT, RESTORED, column_of
 
@@ -34,6 +36,9 @@ ALSO = "also"
 WIDEST = 1.0
 """A share lies between 0 and 1: an interval that is wider says nothing of it, as of a run from
 which the corruption takes nothing away."""
+
+SEVERAL = 3
+"""So many seeds of a cell and rate are counted by `success_lines`."""
 
 CLOSE = 0.15
 """Seeds are said to agree if their accuracies lie no further apart than this."""
@@ -95,6 +100,25 @@ def run_lines(
             ]
         )
     return heads, lines
+
+
+def success_lines(rows: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """How many runs of a cell and rate answer more than the best heuristic, for certain.
+
+    Headings and lines of those with `SEVERAL` seeds or more, with Wilson's 95 % interval of the
+    share of all seeds.
+    """
+    lines = []
+    for (*cell, rate), runs in _cells(rows[(rows["split"] == "test") & rows["accuracy"].notna()]):
+        if len(runs) >= SEVERAL:
+            answers = runs[["accuracy_low", "floor", "verdict"]].itertuples(index=False)
+            learned = sum(has_learned(*answer) for answer in answers)
+            low, high = wilson(learned, len(runs))
+            place = GridCell._make(cell)
+            told = (place.task, place.layers, place.width, rate)
+            share = f"{learned} of {len(runs)}", f"{low:.0%} to {high:.0%}"
+            lines.append([name_of(runs.iloc[0]), *map(_text, told), *share])
+    return ["mixer", "task", "layers", "width", "rate", "learn", "95 % of all seeds"], lines
 
 
 def spread(rows: pd.DataFrame) -> str:

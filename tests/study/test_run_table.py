@@ -5,7 +5,7 @@ import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.study.results import table_of
-from mecheval_jax.study.run_table import parse_conditions, run_lines, spread
+from mecheval_jax.study.run_table import parse_conditions, run_lines, spread, success_lines
 from tests.support.study_world import world
 
 VALUE, WRITER = "block_1/block_input@value", "block_0/mixer_output@query"
@@ -103,3 +103,24 @@ def test_how_far_seeds_lie_apart():
     assert "15 points" in text
     assert text.endswith("the best and the worst have 99.0 and 7.0 %.")
     assert spread(table_of(cell("mamba", 64, [0.1]))) == "No cell has several seeds yet."
+
+
+def test_how_often_training_succeeds():
+    """Catches runs of two rates that are counted together, one that guesses and counts, one that
+    the verdict says has learned nothing, and cells of two seeds."""
+    able = {"accuracy_low": 0.5, "floor": 0.0625}
+    rows = [
+        *cell("based", 64, [0.6, 0.6, 0.6, 0.6], **able),
+        *cell("based", 64, [0.6, 0.6], rate=3e-3, **able),
+        *cell("mamba", 64, [0.6, 0.1, 0.6, 0.6], **able),
+        *cell("h3", 64, [0.0, 0.0, 0.0], accuracy_low=0.0, floor=0.0625),
+    ]
+    rows[7] |= {"accuracy_low": 0.05}
+    rows[8] |= {"verdict": "not_learned"}
+    heads, found = success_lines(table_of(rows))
+    assert [(line[0], *line[-2:]) for line in found] == [
+        ("based", "4 of 4", "51% to 100%"),
+        ("h3", "0 of 3", "0% to 56%"),
+        ("mamba", "2 of 4", "15% to 85%"),
+    ]
+    assert len(heads) == len(found[0])
