@@ -1,7 +1,7 @@
 """Trained models as lines of a table: how they were trained, what they answer, where it comes from.
 
 A line is a cell (`published.tables.GridCell`) at one learning rate, with its runs in the order of
-their seeds. A page asks for the lines that it talks about by conditions, so that no number of a run
+their seeds; a share that is the same in all of them stands there once. A page asks for the lines that it talks about by conditions, so that no number of a run
 is copied by hand.
 """
 
@@ -183,7 +183,8 @@ def _shares(runs: pd.DataFrame, column: str) -> str:
     if not known.any():
         return ""
     shares = runs[column].where(known)
-    return ", ".join(MISSING if math.isnan(share) else f"{share:z.2f}" for share in shares)
+    texts = [MISSING if math.isnan(share) else f"{share:z.2f}" for share in shares]
+    return texts[0] if len(set(texts)) == 1 else ", ".join(texts)
 
 
 def _verdicts(verdicts: pd.Series) -> str:

@@ -65,6 +65,9 @@ def test_shares_of_runs():
     assert line["@key"] == ""
     assert line[WRITER] == "1.00, -, -"
     assert line["verdict"] == "2 induction, 1 mixed"
+    for row in rows:
+        row |= {VALUE: 1.0, f"{VALUE}_low": 1.0, f"{VALUE}_high": 1.0}
+    assert lines(rows, "")[0]["@value"] == "1.00"
 
 
 @pytest.mark.parametrize(
