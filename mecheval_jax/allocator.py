@@ -8,6 +8,7 @@ layers of Mamba of width 64) that is a third of the time.
 
 import ctypes
 import functools
+import sys
 
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX, ARENA_MAX = -1, -2, -4, -8
 """Parameters of ``mallopt`` (malloc.h of the GNU C library)."""
@@ -36,7 +37,8 @@ def keep_memory() -> bool:
     Returns:
         Whether the C library can be told so; False for others than the GNU one.
     """
-    tell = getattr(ctypes.CDLL(None), "mallopt", None)
+    # On Windows the loaded libraries have no common handle, which None stands for here.
+    tell = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if tell is None:
         return False
     # No block is mapped by itself, since such a block is given back when it is freed; and no part

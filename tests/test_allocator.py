@@ -1,9 +1,12 @@
 """Freed memory is kept, and not fetched from the system again."""
 
+import ctypes
 import subprocess
 import sys
 
 import pytest
+
+from mecheval_jax.allocator import keep_memory
 
 FAULTS = """
 import resource
@@ -92,3 +95,10 @@ with tempfile.NamedTemporaryFile("r") as file:
 def test_threads_share_as_many_arenas_as_there_may_be():
     """Catches one arena for all threads, for which steps wait, and one for each of them."""
     assert printed(HEAPS) == [3]
+
+
+def test_another_system_is_left_alone(monkeypatch):
+    """Catches a program that fails on Windows, where no library is called None."""
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(ctypes, "CDLL", None)
+    assert not keep_memory.__wrapped__()
