@@ -1,8 +1,8 @@
 """Trained models as lines of a table: how they were trained, what they answer, where it comes from.
 
 A line is a cell (`published.tables.GridCell`) at one learning rate, with its runs in the order of
-their seeds; a share that is the same in all of them stands there once. A page asks for the lines that it talks about by conditions, so that no number of a run
-is copied by hand.
+their seeds; a share that is the same in all of them stands there once. A page asks for the lines
+that it talks about by conditions, so that no number of a run is copied by hand.
 """
 
 import math
