@@ -48,8 +48,9 @@ TINY = {
 }
 TINY_WIDTH = 16
 
-MEASURED_IN_REHEARSAL = ("ar_two_layers", "atr_held_out")
-"""Experiments with interventions in a rehearsal; their programs take the longest to compile."""
+MEASURED_IN_REHEARSAL = ("ar_two_layers", "mamba_taps", "atr_held_out")
+"""Experiments with interventions in a rehearsal, since their programs take the longest to compile:
+the usual sites, the further ones of a finding, and two splits of documents."""
 
 
 class StudyFolder(Folder):

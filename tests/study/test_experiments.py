@@ -1,10 +1,8 @@
 """The study's experiments, and the members that their configs list."""
 
-import importlib
-
 import pytest
 
-from configs.study import atr_languages
+from configs.study import atr_languages, config_of
 from mecheval_jax.errors import UserError
 from mecheval_jax.study.experiments import (
     ALL,
@@ -23,7 +21,7 @@ from tests.support.compilation import ROOT
 
 
 def members(name, scale):
-    module = importlib.import_module(f"configs.study.{name}")
+    module = config_of(name)
     sweep = plan(module.get_config(), module.runs(scale))
     return [one for group in sweep.groups for one in group.experiments]
 
@@ -61,7 +59,7 @@ def test_full_has_all_rates(family):
 def test_scales():
     """Catches a scale that is larger than the next."""
     for experiment in EXPERIMENTS:
-        module = importlib.import_module(f"configs.study.{experiment.name}")
+        module = config_of(experiment.name)
         sizes = [len(module.runs(scale)) for scale in SCALES]
         assert sizes == sorted(sizes)
     with pytest.raises(UserError, match=r"'lap'.*'laptop'"):

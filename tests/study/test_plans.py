@@ -1,9 +1,8 @@
 """Which runs a study has at a scale, and which of them are left."""
 
-import importlib
-
 import pytest
 
+from configs.study import config_of
 from mecheval_jax.errors import UserError
 from mecheval_jax.study import tables
 from mecheval_jax.study.experiments import EXPERIMENTS
@@ -13,12 +12,8 @@ from mecheval_jax.study.timing import Clock
 from mecheval_jax.sweeps.plan import open_folder
 
 
-def configs(name):
-    return importlib.import_module(f"configs.study.{name}")
-
-
 def part_of(name, smoke=False):
-    (part,) = experiments_at("laptop", smoke, configs, Clock(2), (name,))
+    (part,) = experiments_at("laptop", smoke, config_of, Clock(2), (name,))
     return part
 
 
@@ -33,7 +28,7 @@ def rows_of(hashes, verdict=None):
 
 def test_parts_are_in_the_order_of_the_experiments():
     """Catches an experiment that is left out of a rehearsal, and one with more than a member."""
-    parts = experiments_at("laptop", True, configs, Clock(2))
+    parts = experiments_at("laptop", True, config_of, Clock(2))
     assert [part.experiment for part in parts] == list(EXPERIMENTS)
     assert [len(part.wanted) for part in parts] == [1] * len(parts)
     assert {part.name for part in parts} == {f"{one.name}_laptop_smoke" for one in EXPERIMENTS}
