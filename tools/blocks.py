@@ -37,15 +37,27 @@ def asked(page: pathlib.Path, kind: str, parse: Callable[[str], T]) -> dict[tupl
 
     Returns:
         The marks of each block with what it asks for.
+
+    Raises:
+        UserError: If a mark has another form or stands there twice, or a block has no end.
     """
     from mecheval_jax.errors import UserError
 
-    found = {}
-    for begin in re.finditer(f"<!-- {kind}: (.*) -->", page.read_text()):
+    found: dict[tuple[str, str], T] = {}
+    end = f"<!-- /{kind} -->"
+    _, *parts = re.split(rf"^(?=<!-- *{kind}\b)", page.read_text(), flags=re.MULTILINE)
+    for part in parts:
+        begin = part.partition("\n")[0]
+        form = re.fullmatch(f"<!-- {kind}: (.*) -->", begin)
         try:
-            found[begin[0], f"<!-- /{kind} -->"] = parse(begin[1])
+            if form is None or (begin, end) in found or end not in part:
+                raise UserError(
+                    f"a block begins with a line <!-- {kind}: ... --> of its own, which no other "
+                    f"has, and ends with {end} before the next one"
+                )
+            found[begin, end] = parse(form[1])
         except UserError as error:
-            raise UserError(f"{page}: {begin[0]}: {error}") from error
+            raise UserError(f"{page}: {begin}: {error}") from error
     return found
 
 

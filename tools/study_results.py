@@ -6,7 +6,7 @@ Merges the members that each sweep has finished so far into its table in docs/re
 machine trained them, and says what is still missing. Then all tables there are judged: into
 docs/results/findings, docs/results.md and the README. Without --sweep the pages alone are written.
 
-Tables of single runs in docs/results.md say in their first line which runs they are of, as
+Tables of single runs in these pages say in their first line which runs they are of, as
 ``<!-- runs: task=AR; width=64 -->``; see `mecheval_jax.study.run_table`.
 """
 
@@ -39,8 +39,9 @@ def main():
     from mecheval_jax.study.timing import Clock
 
     root = blocks.root()
-    results, tables = root / "docs" / "results.md", root / "docs" / "results"
-    wanted = blocks.asked(results, "runs", parse_conditions)
+    readme, results = root / "README.md", root / "docs" / "results.md"
+    tables = root / "docs" / "results"
+    wanted = {page: blocks.asked(page, "runs", parse_conditions) for page in (readme, results)}
     for path in SWEEPS.value:
         add_sweep(tables, path, TABLE.value)
     clock = Clock(1, False)
@@ -50,13 +51,13 @@ def main():
         for one in experiments_at(scale, False, config_of, clock)
     ]
     found = conclude_all(tables, experiments)
-    page = f"results/{FINDINGS_FOLDER}/"
-    blocks.put_block(results, brief(found, page), MARKS)
+    blocks.put_block(results, brief(found, f"results/{FINDINGS_FOLDER}/"), MARKS)
     blocks.put_block(results, [spread(found.rows)], SPREAD)
-    for marks, conditions in wanted.items():
-        blocks.put_block(results, _lines_of_runs(found.rows, conditions), marks)
+    for page, asked in wanted.items():
+        for marks, conditions in asked.items():
+            blocks.put_block(page, _lines_of_runs(found.rows, conditions), marks)
     said = f"**{summary(found.judgements)}** This is {found.what}."
-    blocks.put_block(root / "README.md", [said], MARKS)
+    blocks.put_block(readme, [said], MARKS)
     for line in found.not_run:
         say(f"missing: {line}")
     say(f"{summary(found.judgements)} Page: {tables / FINDINGS_FOLDER / 'report.html'}")

@@ -6,7 +6,7 @@ write its answer in layer 0 (10)?
     python -m launch.sweep --config=configs/study/ar_wide_hyena.py --workdir=DIR \
         --members_at_once=1
 
-The members are some of those that `ar_two_layers` has at the scale ``full``: the rate that is the
+The members are some of those that `ar_two_layers` has at the scale ``device``: the rate that is the
 best in the study's plot of them, with two seeds, and the one below it. A core needs three quarters
 of an hour for each.
 

@@ -68,9 +68,7 @@ class StudyCells:
         answered = self.table[self.table["accuracy"].notna()]
         self._by_cell = dict(iter(answered.groupby(CELL)))
         usual = has_usual_positions(self.table)
-        answers = self.table[["accuracy_low", "floor", "verdict"]].itertuples(index=False)
-        recall = np.array([has_learned(*row) for row in answers], bool)
-        learned = self.table[usual & (recall | _is_shown(self.table))]
+        learned = self.table[usual & shows_mechanism(self.table)]
         self._learned = dict(iter(learned.groupby(["task", "split", "layers", "mixer", "option"])))
         self._accuracies: dict[str, Quantity] = {}
         self._of_logits = prior_of_logits(answered)
@@ -291,6 +289,16 @@ class StudyCells:
 def has_usual_positions(rows: pd.DataFrame) -> pd.Series:
     """Which rows have the positions of the study's main grid."""
     return rows["mixer"].map(positions_of) == rows["positions"]
+
+
+def shows_mechanism(rows: pd.DataFrame) -> pd.Series:
+    """Which rows have restored shares that say something of a mechanism; see `StudyCells.learned`.
+
+    They answer above the best floor for certain, or are those that the study would show.
+    """
+    answers = rows[["accuracy_low", "floor", "verdict"]].itertuples(index=False)
+    recall = np.array([has_learned(*row) for row in answers], bool)
+    return recall | _is_shown(rows)
 
 
 def _is_shown(rows: pd.DataFrame) -> pd.Series:

@@ -49,8 +49,9 @@ TINY = {
 TINY_WIDTH = 16
 
 MEASURED_IN_REHEARSAL = ("ar_two_layers", "mamba_taps", "atr_held_out")
-"""Experiments with interventions in a rehearsal, since their programs take the longest to compile:
-the usual sites, the further ones of a finding, and two splits of documents."""
+"""Experiments with interventions in a rehearsal: the usual sites, the further ones of a finding,
+and two splits of documents. In all of them it would take too long, since these programs take the
+longest to compile."""
 
 
 class StudyFolder(Folder):

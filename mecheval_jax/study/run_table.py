@@ -1,13 +1,13 @@
 """Trained models as lines of a table: how they were trained, what they answer, where it comes from.
 
 A line is a cell (`published.tables.GridCell`) at one learning rate, with its runs in the order of
-their seeds; a share that is the same in all of them stands there once. A page asks for the lines
-that it talks about by conditions, so that no number of a run is copied by hand.
+their seeds; what is the same in all of them stands there once. A page asks for the lines that it
+talks about by conditions, so that no number of a run is copied by hand.
 """
 
-import math
+import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -15,27 +15,29 @@ import pandas as pd
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.verdict.readings import has_learned
-from mecheval_jax.mixers.architectures import positions_of
-from mecheval_jax.reporting.terminal.tables import MISSING
+from mecheval_jax.mixers.architectures import ARCHITECTURES, positions_of
+from mecheval_jax.reporting.terminal.tables import MISSING, number
 from mecheval_jax.statistics.intervals import wilson
-from mecheval_jax.study.published.tables import CELL, GridCell, published_accuracy
+from mecheval_jax.study.cells import has_usual_positions, shows_mechanism
+from mecheval_jax.study.published.tables import CELL, GridCell, published, published_accuracy
 from mecheval_jax.study.results import INPUT, RESTORED, column_of
 
 SHARES = tuple(column_of(INPUT, role) for role in ("value", "query", "key"))
 """Restored shares that every line shows."""
 
-TRAINED = ("task", "split", "layers", "width", "learning_rate")
-"""Columns of a table of results that are columns of a line, unless a condition fixes them."""
+RATE = "learning_rate"
 
-HEADS = {"learning_rate": "rate"}
+TRAINED = ("task", "split", "layers", "width", RATE)
+"""Columns of a table of results that are columns of a line."""
+
+HEADS = {RATE: "rate"}
 """Columns whose heading is not their name."""
 
 ALSO = "also"
 """The key of a page's conditions that names further shares."""
 
-WIDEST = 1.0
-"""A share lies between 0 and 1: an interval that is wider says nothing of it, as of a run from
-which the corruption takes nothing away."""
+USUAL = "usual"
+"""The condition on positions that they are those of the study's main grid."""
 
 SEVERAL = 3
 """So many seeds of a cell and rate are counted by `success_lines`."""
@@ -44,96 +46,99 @@ CLOSE = 0.15
 """Seeds are said to agree if their accuracies lie no further apart than this."""
 
 
-def parse_conditions(text: str) -> dict[str, tuple[str, ...]]:
+def parse_conditions(text: str) -> dict[str, tuple[Any, ...]]:
     """Conditions of the form ``task=AR; width=32,64``.
 
     Raises:
-        UserError: If a part has no ``=``, or names something that no line is chosen by.
+        UserError: If a part has no ``=``, names something that no line is chosen by, or names it
+            twice, or has a value that no run can have.
     """
-    found = {}
+    found: dict[str, tuple[Any, ...]] = {}
     for part in filter(None, (part.strip() for part in text.split(";"))):
         name, given, values = part.partition("=")
-        if not given or name not in (*CELL, "learning_rate", ALSO):
+        if not given or name in found or name not in (*CELL, RATE, ALSO):
             raise UserError(
-                f"runs are chosen by {', '.join(CELL)}, learning_rate or {ALSO}, as in "
+                f"runs are chosen by {', '.join(CELL)}, {RATE} or {ALSO}, each once, as in "
                 f'"task=AR; width=32,64", not by {part!r}'
             )
-        found[name] = tuple(value.strip() for value in values.split(","))
-    unknown = [column for column in found.get(ALSO, ()) if column not in RESTORED]
-    if unknown:
-        raise UserError(
-            f"no table has shares {', '.join(unknown)}; those are {', '.join(RESTORED)}"
-        )
+        found[name] = tuple(_value(name, value.strip()) for value in values.split(","))
     return found
 
 
 def run_lines(
-    rows: pd.DataFrame, conditions: Mapping[str, Sequence[str]] = MappingProxyType({})
+    rows: pd.DataFrame, conditions: Mapping[str, Sequence[Any]] = MappingProxyType({})
 ) -> tuple[list[str], list[list[str]]]:
     """Headings and lines of the runs that meet conditions.
 
     Args:
         rows: Table of `study.results`.
-        conditions: See `parse_conditions`. A column of which a single value is asked is left out.
+        conditions: See `parse_conditions`. A column of `TRAINED` of which a single value is asked
+            is left out.
     """
-    chosen = _meeting(rows, {name: c for name, c in conditions.items() if name != ALSO})
-    fixed = {name for name, values in conditions.items() if len(values) == 1}
-    told = [name for name in TRAINED if name not in fixed]
+    chosen = rows[rows["accuracy"].notna()]
+    for name, values in conditions.items():
+        if name != ALSO:
+            met = chosen[name].isin(values)
+            if name == "positions" and USUAL in values:
+                met |= has_usual_positions(chosen)
+            chosen = chosen[met]
+    told = [name for name in TRAINED if len(conditions.get(name, ())) != 1]
     shares = (*SHARES, *conditions.get(ALSO, ()))
-    heads = ["mixer", *(HEADS.get(name, name) for name in told), "seeds", "accuracy", "study"]
-    heads += [_share_head(column) for column in shares] + ["verdict"]
-    lines, published = [], set()
-    for (*cell, rate), runs in _cells(chosen):
-        place = GridCell._make(cell)
-        where = place._asdict() | {"learning_rate": rate}
-        known = "" if place in published else _published(place)
-        published.add(place)
+    heads = [*_heads(told), "seeds", "accuracy", "study", *map(_share_head, shares), "verdict"]
+    lines = []
+    for cell, runs in _cells(chosen):
+        # From a run that only guesses on recall the corruption takes next to nothing away. On
+        # treecall, most answers come from somewhere even where they are not surely recalled.
+        shown = shows_mechanism(runs) | runs["task"].str.startswith("ATR")
+        accuracy = published_accuracy(cell)
         lines.append(
             [
-                name_of(runs.iloc[0]),
-                *(_text(where[name]) for name in told),
+                *_how(runs, told),
                 ", ".join(str(seed) for seed in runs["seed"]),
                 percentages(runs["accuracy"]),
-                known,
-                *(_shares(runs, column) for column in shares),
-                _verdicts(runs["verdict"]),
+                "" if accuracy is None else percentages([accuracy]),
+                *(_by_seed(map(number, runs[column].where(shown))) for column in shares),
+                _verdicts(runs["verdict"].fillna(MISSING)),
             ]
         )
     return heads, lines
 
 
 def success_lines(rows: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    """How many runs of a cell and rate answer more than the best heuristic, for certain.
+    """How many runs of a cell and rate have learned (`has_learned`).
 
     Headings and lines of those with `SEVERAL` seeds or more, with Wilson's 95 % interval of the
     share of all seeds.
     """
+    told = [name for name in TRAINED if name != "split"]
     lines = []
-    for (*cell, rate), runs in _cells(rows[(rows["split"] == "test") & rows["accuracy"].notna()]):
+    for _, runs in _cells(rows[(rows["split"] == "test") & rows["accuracy"].notna()]):
         if len(runs) >= SEVERAL:
             answers = runs[["accuracy_low", "floor", "verdict"]].itertuples(index=False)
             learned = sum(has_learned(*answer) for answer in answers)
             low, high = wilson(learned, len(runs))
-            place = GridCell._make(cell)
-            told = (place.task, place.layers, place.width, rate)
             share = f"{learned} of {len(runs)}", f"{low:.0%} to {high:.0%}"
-            lines.append([name_of(runs.iloc[0]), *map(_text, told), *share])
-    return ["mixer", "task", "layers", "width", "rate", "learn", "95 % of all seeds"], lines
+            lines.append([*_how(runs, told), *share])
+    return [*_heads(told), "learn", "95 % of all seeds"], lines
 
 
 def spread(rows: pd.DataFrame) -> str:
-    """How far seeds lie apart, in a sentence: the cells and rates that have several."""
-    groups = (runs["accuracy"].dropna() for _, runs in _cells(rows[rows["split"] == "test"]))
+    """How many seeds the cells and rates have, and how far they lie apart, in sentences."""
+    answered = rows[(rows["split"] == "test") & rows["accuracy"].notna()]
+    groups = [runs["accuracy"] for _, runs in _cells(answered)]
     ends = [(runs.max(), runs.min()) for runs in groups if len(runs) > 1]
     far = sorted((pair for pair in ends if pair[0] - pair[1] > CLOSE), reverse=True)
-    if not ends:
-        return "No cell has several seeds yet."
+    counts = Counter(min(len(runs), SEVERAL + 1) for runs in groups)
     said = (
-        f"In {len(ends) - len(far)} of the {len(ends)} cells that were run with several seeds, "
-        f"these lie within {100 * CLOSE:g} points of each other"
+        f"Of the {len(groups)} cells (an architecture at one width and learning rate) {counts[1]} "
+        f"have one seed, {counts[2]} two, {counts[3]} three and {counts[4]} more. In "
+        f"{len(ends) - len(far)} of the {len(ends)} with several these lie within "
+        f"{100 * CLOSE:g} points of each other"
     )
-    listed = ", ".join(f"{high:.1%} and {low:.1%}".replace("%", "") for high, low in far)
-    return f"{said}; in the rest the best and the worst have {listed} %." if far else f"{said}."
+    if not far:
+        return f"{said}."
+    listed = ", ".join(" and ".join(map(_percentage, pair)) for pair in far)
+    return f"{said}; in the rest the best and the worst have {listed} %."
 
 
 def name_of(row: Any) -> str:
@@ -145,32 +150,75 @@ def name_of(row: Any) -> str:
 
 def percentages(accuracies: Iterable[float]) -> str:
     """Accuracies in per cent, as ``97.5, 96.9 %``."""
-    return ", ".join(f"{value:.1%}"[:-1] for value in accuracies) + " %"
+    return ", ".join(map(_percentage, accuracies)) + " %"
 
 
-def _meeting(rows: pd.DataFrame, conditions: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    chosen = rows[rows["accuracy"].notna()]
-    for name, values in conditions.items():
-        chosen = chosen[chosen[name].map(_text).isin(values)]
-    return chosen
+def _percentage(accuracy: float) -> str:
+    return f"{accuracy:.1%}".removesuffix("%")
 
 
-def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _value(name: str, text: str) -> Any:
+    """A value of a condition, as tables of results have it."""
+    if name in _FORMS:
+        try:
+            return _FORMS[name](text)
+        except ValueError:
+            raise UserError(f"{name} is a number, not {text!r}") from None
+    known = _choices().get(name)
+    if known is not None and text not in known:
+        raise UserError(f"no run has {name} {text!r}; it is one of {', '.join(known)}")
+    return text
 
 
-def _cells(rows: pd.DataFrame) -> Iterable[tuple[tuple, pd.DataFrame]]:
-    """Runs of one cell and rate; mixers and widths in their order, the rates of most runs first."""
-    order = ["task", "split", "layers", "mixer", "option", "positions", "width"]
-    counted = rows.assign(
-        of_rate=-rows.groupby([*CELL, "learning_rate"])["seed"].transform("size")
-    ).sort_values([*order, "of_rate", "learning_rate", "seed"])
-    return counted.groupby([*CELL, "learning_rate"], sort=False)
+_FORMS: Mapping[str, Callable[[str], Any]] = {"width": int, "layers": int, RATE: float}
 
 
-def _published(cell: GridCell) -> str:
-    accuracy = published_accuracy(cell)
-    return "" if accuracy is None else percentages([accuracy])
+def _choices() -> dict[str, Sequence[str]]:
+    return {
+        "mixer": tuple(ARCHITECTURES),
+        "task": tuple(published("accuracies")["task"].unique()),
+        "split": ("dev", "test"),
+        "positions": ("learned", "none", USUAL),
+        ALSO: RESTORED,
+    }
+
+
+def _cells(rows: pd.DataFrame) -> Iterator[tuple[GridCell, pd.DataFrame]]:
+    """Runs of one cell and rate.
+
+    Tasks are in the study's order, mixers by name with their usual form first, and the rates of a
+    cell by their numbers of runs, the most first.
+    """
+    tasks = [*dict.fromkeys([*_choices()["task"], *rows["task"]])]
+    sizes = rows.groupby([*CELL, RATE], dropna=False)["seed"].transform("size")
+    ordered = rows.assign(
+        of_task=rows["task"].map(tasks.index),
+        of_positions=~has_usual_positions(rows),
+        of_rate=-sizes,
+    ).sort_values(
+        ["of_task", "split", "layers", "mixer", "option", "of_positions", "width", "of_rate", RATE,
+         "seed"]
+    )  # fmt: skip
+    for (*cell, _), runs in ordered.groupby([*CELL, RATE], sort=False, dropna=False):
+        yield GridCell._make(cell), runs
+
+
+def _heads(told: Iterable[str]) -> list[str]:
+    return ["mixer", *(HEADS.get(name, name) for name in told)]
+
+
+def _how(runs: pd.DataFrame, told: Iterable[str]) -> Iterator[str]:
+    """Cells below `_heads`: how runs were trained."""
+    first = runs.iloc[0]
+    yield name_of(first)
+    for name in told:
+        yield _rate(first[name]) if name == RATE else str(first[name])
+
+
+def _rate(rate: float) -> str:
+    """A learning rate as ``3e-4``."""
+    short = f"{rate:.0e}".replace("e-0", "e-")
+    return short if float(short) == rate else f"{rate:g}"
 
 
 def _share_head(column: str) -> str:
@@ -178,17 +226,17 @@ def _share_head(column: str) -> str:
     return f"@{role}" if site == INPUT else column
 
 
-def _shares(runs: pd.DataFrame, column: str) -> str:
-    known = runs[f"{column}_high"] - runs[f"{column}_low"] <= WIDEST
-    if not known.any():
+def _by_seed(texts: Iterable[str]) -> str:
+    """Texts of all seeds; one where they are alike, and none where all are missing."""
+    texts = [*texts]
+    if set(texts) == {MISSING}:
         return ""
-    shares = runs[column].where(known)
-    texts = [MISSING if math.isnan(share) else f"{share:z.2f}" for share in shares]
     return texts[0] if len(set(texts)) == 1 else ", ".join(texts)
 
 
-def _verdicts(verdicts: pd.Series) -> str:
-    count = Counter(verdicts)
-    if len(count) == 1:
-        return str(verdicts.iloc[0])
-    return ", ".join(f"{number} {verdict}" for verdict, number in count.items())
+def _verdicts(verdicts: Iterable[str]) -> str:
+    """Verdicts in the order of the seeds, each with the number of seeds in a row that have it."""
+    in_a_row = [(verdict, len([*same])) for verdict, same in itertools.groupby(verdicts)]
+    if len(in_a_row) == 1:
+        return in_a_row[0][0].removeprefix(MISSING)
+    return ", ".join(f"{number} {verdict}" for verdict, number in in_a_row)

@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from configs import recall
+from mecheval_jax.errors import UserError
 from mecheval_jax.files import read_json
 from mecheval_jax.study.collected import missing
 from mecheval_jax.study.plans import on_split
@@ -15,6 +16,7 @@ from tests.support import forked
 from tests.support.compilation import ROOT
 from tests.support.study_world import world
 from tests.support.sweep_results import fill_members, make_sweep
+from tools import blocks
 from tools.study_results import NO_RUN
 
 KEPT = ROOT / "docs" / "results"
@@ -127,3 +129,23 @@ def test_a_page_that_asks_by_what_does_not_exist(tmp_path):
     done = run(root)
     assert done.returncode == 2
     assert "results.md: <!-- runs: colour=red -->: runs are chosen by mixer, width" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<!-- runs:task=AR -->\n<!-- /runs -->",
+        "<!-- runs: a -->\n<!-- runs: b -->\n<!-- /runs -->",
+        "<!-- runs: a -->\n<!-- /runs -->\n<!-- runs: a -->\n<!-- /runs -->",
+        "<!-- runs: a -->",
+    ],
+    ids=["form", "no_end", "twice", "last"],
+)
+def test_a_block_that_cannot_be_told(text, tmp_path):
+    """Catches a block that keeps its old lines, and one that swallows what stands behind it."""
+    page = tmp_path / "page.md"
+    page.write_text(f"# Page\n\n<!-- runs: c -->\n<!-- /runs -->\n{text}\n")
+    with pytest.raises(UserError, match=r"page.md: <!-- runs:.*: a block begins with a line"):
+        blocks.asked(page, "runs", str.upper)
+    page.write_text("# Page\n\n<!-- runs: c -->\nold\n<!-- /runs -->\n")
+    assert blocks.asked(page, "runs", str.upper) == {("<!-- runs: c -->", "<!-- /runs -->"): "C"}

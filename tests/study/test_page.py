@@ -54,7 +54,16 @@ def test_a_page(found):
     assert "| reproduced, on 1 of 5 claims | 1.000 [" in row
     assert "| 1.000 |" in row  # what the study has at this width
     # What was run: the learning rates and both seeds of one architecture.
-    assert "| mamba | AR | test | 2 | 64 | 0.001 | 0, 1 | 80.6, 80.6 % | 80.6 % |" in text
+    assert "| mamba | AR | test | 2 | 64 | 1e-3 | 0, 1 | 80.6, 80.6 % | 80.6 % |" in text
+    assert "How often training succeeds" not in text  # two seeds are too few
+
+
+def test_how_often_training_succeeds_on_the_pages():
+    """Catches a table that a page leaves out, or that its HTML form does."""
+    part = world(seeds=3)
+    found = conclusion(part[(part["task"] == "AR") & (part["width"] == 64)])
+    assert "| mamba | AR | 2 | 64 | 1e-3 | 3 of 3 | 44% to 100% |" in markdown(found)
+    assert "44% to 100%" in html(found, [])
 
 
 def test_a_report(found):

@@ -27,55 +27,80 @@ def lines(rows, asked):
     return [dict(zip(heads, line, strict=True)) for line in found]
 
 
+def known(share, half=0.0):
+    """A restored share at the value, and the ends of its interval."""
+    return {VALUE: share, f"{VALUE}_low": share - half, f"{VALUE}_high": share + half}
+
+
 def test_lines_of_runs():
-    """Catches runs of another cell or rate in a line, a line that is lost, and a published number
-    that stands beside the wrong cell, or beside a cell twice."""
+    """Catches runs of another cell or rate in a line, a line that is lost, seeds or rates in
+    another order, and a published number that stands beside the wrong cell."""
     rows = [
-        *cell("based", 64, [0.5, 0.25]),
-        *cell("based", 64, [0.75], rate=3e-3),
+        *cell("based", 64, [0.75], rate=3e-4),
+        *cell("based", 64, [0.5, 0.25], rate=1e-3)[::-1],
         *cell("based", 64, [0.125], option="kernel=1"),
-        *cell("attention", 64, [1.0], positions="learned"),
         *cell("attention", 64, [0.0], positions="none", verdict="not_learned"),
-        *cell("based", 32, [0.1]),
+        *cell("attention", 64, [1.0], positions="learned"),
+        *cell("based", 32, [0.1], rate=1.5e-3),
     ]
     found = lines(rows, "task=AR; width=64; layers=2; split=test")
     assert [(line["mixer"], line["rate"], line["seeds"], line["accuracy"]) for line in found] == [
-        ("attention", "0.001", "0", "100.0 %"),
-        ("attention (positions none)", "0.001", "0", "0.0 %"),
-        ("based", "0.001", "0, 1", "50.0, 25.0 %"),
-        ("based", "0.003", "0", "75.0 %"),
-        ("based kernel=1", "0.001", "0", "12.5 %"),
+        ("attention", "1e-3", "0", "100.0 %"),
+        ("attention (positions none)", "1e-3", "0", "0.0 %"),
+        ("based", "1e-3", "0, 1", "50.0, 25.0 %"),
+        ("based", "3e-4", "0", "75.0 %"),
+        ("based kernel=1", "1e-3", "0", "12.5 %"),
     ]
-    assert [line["study"] for line in found] == ["100.0 %", "9.1 %", "99.1 %", "", "3.4 %"]
+    published = ["100.0 %", "9.1 %", "99.1 %", "99.1 %", "3.4 %"]
+    assert [line["study"] for line in found] == published
     assert found[1]["verdict"] == "not_learned"
     assert "width" not in found[0]
-    widths = [line["width"] for line in lines(rows, "mixer=based; option=")]
-    assert widths == ["32", "64", "64"]
+    usual = lines(rows, "mixer=attention; positions=usual")
+    assert [line["mixer"] for line in usual] == ["attention"]
+    (narrow,) = lines(rows, "learning_rate=1.5e-3, 1")
+    assert (narrow["width"], narrow["rate"], narrow["accuracy"]) == ("32", "0.0015", "10.0 %")
 
 
 def test_shares_of_runs():
-    """Catches a share that no interval holds, the minus sign of a zero, and another run's share."""
-    rows = cell("mamba", 16, [0.9, 0.8, 0.7])
-    for row, share, half in zip(rows, (-0.001, 2.5, 0.5), (0.1, 3.0, 0.4), strict=True):
-        row |= {VALUE: share, f"{VALUE}_low": share - half, f"{VALUE}_high": share + half}
-    rows[0] |= {WRITER: 1.0, f"{WRITER}_low": 1.0, f"{WRITER}_high": 1.0}
-    rows[2]["verdict"] = "mixed"
+    """Catches the share of a run that only guesses, the minus sign of a zero, another run's share,
+    and verdicts in another order than their runs."""
+    rows = cell("mamba", 16, [0.9, 0.05, 0.7], accuracy_low=0.5, floor=0.0625)
+    for row, share in zip(rows, (-0.001, 2.5, 0.5), strict=True):
+        row |= known(share)
+    rows[0] |= {WRITER: 1.0}
+    rows[1] |= {"accuracy_low": 0.0, "verdict": "not_learned"}
     (line,) = lines(rows, f"also={WRITER}")
     assert line["@value"] == "0.00, -, 0.50"
     assert line["@key"] == ""
     assert line[WRITER] == "1.00, -, -"
-    assert line["verdict"] == "2 induction, 1 mixed"
-    for row in rows:
-        row |= {VALUE: 1.0, f"{VALUE}_low": 1.0, f"{VALUE}_high": 1.0}
-    assert lines(rows, "")[0]["@value"] == "1.00"
+    assert line["verdict"] == "1 induction, 1 not_learned, 1 induction"
+    on_treecall = [row | {"task": "ATR L=5 S=20"} for row in rows]
+    assert lines(on_treecall, "")[0]["@value"] == "0.00, 2.50, 0.50"
+    two = [row | {"verdict": "mixed"} for row in rows[:2]]
+    assert lines([*two, rows[2]], "")[0]["verdict"] == "2 mixed, 1 induction"
+    alike = [row | known(1.0) | {"accuracy_low": 0.5, "verdict": "mixed"} for row in rows]
+    assert (lines(alike, "")[0]["@value"], lines(alike, "")[0]["verdict"]) == ("1.00", "mixed")
+
+
+def test_a_run_that_was_not_measured():
+    """Catches ``nan`` on a page, and a run that is lost with its verdict."""
+    rows = cell("based", 64, [0.9, 0.8], verdict=None)
+    assert lines(rows, "")[0]["verdict"] == ""
+    rows[0]["verdict"] = "induction"
+    assert lines(rows, "")[0]["verdict"] == "1 induction, 1 -"
+    assert lines(rows, "")[0]["seeds"] == "0, 1"
 
 
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ("width", "width"),
-        ("colour=red", "colour=red"),
-        ("also=block_9/block_input@value", "block_9/block_input@value"),
+        ("width", "not by 'width'"),
+        ("colour=red", "not by 'colour=red'"),
+        ("width=32; width=64", "not by 'width=64'"),
+        ("width=wide", "width is a number, not 'wide'"),
+        ("mixer=based,basde", "no run has mixer 'basde'"),
+        ("task=AR L=5", "no run has task 'AR L=5'; it is one of AR, ATR L=5 S=20"),
+        ("also=block_9/block_input@value", "no run has also 'block_9/block_input@value'"),
     ],
 )
 def test_conditions_that_ask_for_nothing(asked, message):
@@ -87,9 +112,10 @@ def test_conditions_that_ask_for_nothing(asked, message):
 def test_every_run_has_its_line():
     """Catches a cell that is lost where a column has no value."""
     rows = world()
-    rows["learning_rate"] = rows["learning_rate"].astype(float)
-    _, found = run_lines(rows)
-    assert sum(len(line[6].split(", ")) for line in found) == rows["accuracy"].notna().sum()
+    rows.loc[rows.index[0], "learning_rate"] = np.nan
+    heads, found = run_lines(rows)
+    seeds = heads.index("seeds")
+    assert sum(len(line[seeds].split(", ")) for line in found) == rows["accuracy"].notna().sum()
 
 
 def test_how_far_seeds_lie_apart():
@@ -102,10 +128,13 @@ def test_how_far_seeds_lie_apart():
         *cell("h3", 64, [0.5, np.nan]),
     ]
     text = spread(table_of(rows))
-    assert text.startswith("In 1 of the 2 cells")
-    assert "15 points" in text
+    assert "Of the 5 cells" in text
+    assert "3 have one seed, 1 two, 1 three and 0 more" in text
+    assert "In 1 of the 2 with several these lie within 15 points" in text
     assert text.endswith("the best and the worst have 99.0 and 7.0 %.")
-    assert spread(table_of(cell("mamba", 64, [0.1]))) == "No cell has several seeds yet."
+    assert spread(table_of(cell("mamba", 64, [0.5, 0.5]))).endswith(
+        "within 15 points of each other."
+    )
 
 
 def test_how_often_training_succeeds():
