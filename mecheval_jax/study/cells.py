@@ -35,6 +35,9 @@ from mecheval_jax.study.results import INPUT, column_of
 STUDY_POSITIONS = "study"
 """Positions in the study's main grid: learned for attention alone."""
 
+STUDY_BETA2 = 0.999
+"""Decay of Adam's second moment in the study."""
+
 SHOWN_FROM = {"AR": 0.01, "ATR": 0.1}
 """Family of tasks -> the probability that the corruption of the key must take away for the study to
 show what is restored in a run."""
@@ -63,7 +66,7 @@ class StudyCells:
                     f"results of {task} come from runs that cannot be compared (regimes "
                     f"{', '.join(regimes)}): other documents or another length of training"
                 )
-        self.table = table[table["beta2"] == 0.999] if len(table) else table
+        self.table = table[table["beta2"] == STUDY_BETA2] if len(table) else table
 
         answered = self.table[self.table["accuracy"].notna()]
         self._by_cell = dict(iter(answered.groupby(CELL)))

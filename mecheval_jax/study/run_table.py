@@ -1,8 +1,8 @@
 """Trained models as lines of a table: how they were trained, what they answer, where it comes from.
 
-A line is a cell (`published.tables.GridCell`) at one learning rate, with its runs in the order of
-their seeds; what is the same in all of them stands there once. A page asks for the lines that it
-talks about by conditions, so that no number of a run is copied by hand.
+A line is a cell (`published.tables.GridCell`) at one learning rate and beta2, with its runs in the
+order of their seeds; what is the same in all of them stands there once. A page asks for the lines
+that it talks about by conditions, so that no number of a run is copied by hand.
 """
 
 import itertools
@@ -18,7 +18,7 @@ from mecheval_jax.evaluation.verdict.readings import has_learned
 from mecheval_jax.mixers.architectures import ARCHITECTURES, positions_of
 from mecheval_jax.reporting.terminal.tables import MISSING, number
 from mecheval_jax.statistics.intervals import wilson
-from mecheval_jax.study.cells import has_usual_positions, shows_mechanism
+from mecheval_jax.study.cells import STUDY_BETA2, has_usual_positions, shows_mechanism
 from mecheval_jax.study.published.tables import CELL, GridCell, published, published_accuracy
 from mecheval_jax.study.results import INPUT, RESTORED, column_of
 
@@ -26,6 +26,9 @@ SHARES = tuple(column_of(INPUT, role) for role in ("value", "query", "key"))
 """Restored shares that every line shows."""
 
 RATE = "learning_rate"
+
+WAY = (RATE, "beta2")
+"""Columns in which runs of a cell may differ that are no seeds of each other."""
 
 TRAINED = ("task", "split", "layers", "width", RATE)
 """Columns of a table of results that are columns of a line."""
@@ -90,7 +93,8 @@ def run_lines(
         # From a run that only guesses on recall the corruption takes next to nothing away. On
         # treecall, most answers come from somewhere even where they are not surely recalled.
         shown = shows_mechanism(runs) | runs["task"].str.startswith("ATR")
-        accuracy = published_accuracy(cell)
+        usual = runs["beta2"].iloc[0] == STUDY_BETA2
+        accuracy = published_accuracy(cell) if usual else None
         lines.append(
             [
                 *_how(runs, told),
@@ -142,10 +146,12 @@ def spread(rows: pd.DataFrame) -> str:
 
 
 def name_of(row: Any) -> str:
-    """The mixer of a row, with its option and its positions where they are not the usual ones."""
+    """The mixer of a row, with its option, and its positions and beta2 if not the usual ones."""
     usual = row.positions == positions_of(row.mixer)
     positions = "" if usual else f"(positions {row.positions})"
-    return " ".join(filter(None, (row.mixer, row.option, positions)))
+    beta2 = getattr(row, "beta2", STUDY_BETA2)
+    moment = "" if beta2 == STUDY_BETA2 else f"(beta2 {beta2:g})"
+    return " ".join(filter(None, (row.mixer, row.option, positions, moment)))
 
 
 def percentages(accuracies: Iterable[float]) -> str:
@@ -190,16 +196,16 @@ def _cells(rows: pd.DataFrame) -> Iterator[tuple[GridCell, pd.DataFrame]]:
     cell by their numbers of runs, the most first.
     """
     tasks = [*dict.fromkeys([*_choices()["task"], *rows["task"]])]
-    sizes = rows.groupby([*CELL, RATE], dropna=False)["seed"].transform("size")
+    sizes = rows.groupby([*CELL, *WAY], dropna=False)["seed"].transform("size")
     ordered = rows.assign(
         of_task=rows["task"].map(tasks.index),
         of_positions=~has_usual_positions(rows),
         of_rate=-sizes,
     ).sort_values(
-        ["of_task", "split", "layers", "mixer", "option", "of_positions", "width", "of_rate", RATE,
+        ["of_task", "split", "layers", "mixer", "option", "of_positions", "width", "of_rate", *WAY,
          "seed"]
     )  # fmt: skip
-    for (*cell, _), runs in ordered.groupby([*CELL, RATE], sort=False, dropna=False):
+    for (*cell, _, _), runs in ordered.groupby([*CELL, *WAY], sort=False, dropna=False):
         yield GridCell._make(cell), runs
 
 

@@ -14,7 +14,7 @@ VALUE, WRITER = "block_1/block_input@value", "block_0/mixer_output@query"
 def cell(mixer, width, accuracies, rate=1e-3, **other):
     """Rows of one cell and rate, a seed for each accuracy."""
     usual = {"task": "AR", "split": "test", "layers": 2, "positions": "none", "option": "",
-             "verdict": "induction"}  # fmt: skip
+             "beta2": 0.999, "verdict": "induction"}  # fmt: skip
     return [
         {**usual, "mixer": mixer, "width": width, "learning_rate": rate, "seed": seed,
          "accuracy": accuracy, **other}
@@ -42,6 +42,7 @@ def test_lines_of_runs():
         *cell("attention", 64, [0.0], positions="none", verdict="not_learned"),
         *cell("attention", 64, [1.0], positions="learned"),
         *cell("based", 32, [0.1], rate=1.5e-3),
+        *cell("based", 64, [0.375], beta2=0.95),
     ]
     found = lines(rows, "task=AR; width=64; layers=2; split=test")
     assert [(line["mixer"], line["rate"], line["seeds"], line["accuracy"]) for line in found] == [
@@ -49,9 +50,10 @@ def test_lines_of_runs():
         ("attention (positions none)", "1e-3", "0", "0.0 %"),
         ("based", "1e-3", "0, 1", "50.0, 25.0 %"),
         ("based", "3e-4", "0", "75.0 %"),
+        ("based (beta2 0.95)", "1e-3", "0", "37.5 %"),
         ("based kernel=1", "1e-3", "0", "12.5 %"),
     ]
-    published = ["100.0 %", "9.1 %", "99.1 %", "99.1 %", "3.4 %"]
+    published = ["100.0 %", "9.1 %", "99.1 %", "99.1 %", "", "3.4 %"]
     assert [line["study"] for line in found] == published
     assert found[1]["verdict"] == "not_learned"
     assert "width" not in found[0]
