@@ -140,7 +140,7 @@ def test_builds(module, argument):
 def test_sweeps_override_what_exists(module):
     """Catches an override of a field that is not there, or a value that cannot be."""
     overrides = sweep_of(module)
-    assert len(overrides) >= 2
+    assert overrides
     assert len({json.dumps(o, sort_keys=True) for o in overrides}) == len(overrides)
     for values in overrides:
         config = module.get_config()
