@@ -299,9 +299,13 @@ def shows_mechanism(rows: pd.DataFrame) -> pd.Series:
 
     They answer above the best floor for certain, or are those that the study would show.
     """
+    return have_learned(rows) | _is_shown(rows)
+
+
+def have_learned(rows: pd.DataFrame) -> np.ndarray:
+    """Which rows are of runs that have learned (`has_learned`)."""
     answers = rows[["accuracy_low", "floor", "verdict"]].itertuples(index=False)
-    recall = np.array([has_learned(*row) for row in answers], bool)
-    return recall | _is_shown(rows)
+    return np.array([has_learned(*row) for row in answers], bool)
 
 
 def _is_shown(rows: pd.DataFrame) -> pd.Series:

@@ -14,11 +14,15 @@ from typing import Any
 import pandas as pd
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.verdict.readings import has_learned
 from mecheval_jax.mixers.architectures import ARCHITECTURES, positions_of
-from mecheval_jax.reporting.terminal.tables import MISSING, number
+from mecheval_jax.reporting.terminal.tables import MISSING, number, percent
 from mecheval_jax.statistics.intervals import wilson
-from mecheval_jax.study.cells import STUDY_BETA2, has_usual_positions, shows_mechanism
+from mecheval_jax.study.cells import (
+    STUDY_BETA2,
+    has_usual_positions,
+    have_learned,
+    shows_mechanism,
+)
 from mecheval_jax.study.published.tables import CELL, GridCell, published, published_accuracy
 from mecheval_jax.study.results import INPUT, RESTORED, column_of
 
@@ -109,7 +113,7 @@ def run_lines(
 
 
 def success_lines(rows: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    """How many runs of a cell and rate have learned (`has_learned`).
+    """How many runs of a cell and rate have learned (`have_learned`).
 
     Headings and lines of those with `SEVERAL` seeds or more, with Wilson's 95 % interval of the
     share of all seeds.
@@ -118,8 +122,7 @@ def success_lines(rows: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     lines = []
     for _, runs in _cells(rows[(rows["split"] == "test") & rows["accuracy"].notna()]):
         if len(runs) >= SEVERAL:
-            answers = runs[["accuracy_low", "floor", "verdict"]].itertuples(index=False)
-            learned = sum(has_learned(*answer) for answer in answers)
+            learned = int(have_learned(runs).sum())
             low, high = wilson(learned, len(runs))
             share = f"{learned} of {len(runs)}", f"{low:.0%} to {high:.0%}"
             lines.append([*_how(runs, told), *share])
@@ -132,7 +135,7 @@ def spread(rows: pd.DataFrame) -> str:
     groups = [runs["accuracy"] for _, runs in _cells(answered)]
     ends = [(runs.max(), runs.min()) for runs in groups if len(runs) > 1]
     far = sorted((pair for pair in ends if pair[0] - pair[1] > CLOSE), reverse=True)
-    counts = Counter(min(len(runs), SEVERAL + 1) for runs in groups)
+    counts = Counter(min(len(runs), 4) for runs in groups)
     said = (
         f"Of the {len(groups)} cells (an architecture at one width and learning rate) {counts[1]} "
         f"have one seed, {counts[2]} two, {counts[3]} three and {counts[4]} more. In "
@@ -160,7 +163,7 @@ def percentages(accuracies: Iterable[float]) -> str:
 
 
 def _percentage(accuracy: float) -> str:
-    return f"{accuracy:.1%}".removesuffix("%")
+    return percent(accuracy).removesuffix("%")
 
 
 def _value(name: str, text: str) -> Any:

@@ -136,11 +136,15 @@ def test_builds(module, argument):
         assert experiment.training.steps <= 50
 
 
+SINGLE_RUNS = (ar_wide_hyena,)
+"""Sweeps of one member."""
+
+
 @pytest.mark.parametrize("module", CONFIGS)
 def test_sweeps_override_what_exists(module):
     """Catches an override of a field that is not there, or a value that cannot be."""
     overrides = sweep_of(module)
-    assert overrides
+    assert len(overrides) == 1 if module in SINGLE_RUNS else len(overrides) >= 2
     assert len({json.dumps(o, sort_keys=True) for o in overrides}) == len(overrides)
     for values in overrides:
         config = module.get_config()

@@ -27,11 +27,6 @@ def lines(rows, asked):
     return [dict(zip(heads, line, strict=True)) for line in found]
 
 
-def known(share, half=0.0):
-    """A restored share at the value, and the ends of its interval."""
-    return {VALUE: share, f"{VALUE}_low": share - half, f"{VALUE}_high": share + half}
-
-
 def test_lines_of_runs():
     """Catches runs of another cell or rate in a line, a line that is lost, seeds or rates in
     another order, and a published number that stands beside the wrong cell."""
@@ -68,7 +63,7 @@ def test_shares_of_runs():
     and verdicts in another order than their runs."""
     rows = cell("mamba", 16, [0.9, 0.05, 0.7], accuracy_low=0.5, floor=0.0625)
     for row, share in zip(rows, (-0.001, 2.5, 0.5), strict=True):
-        row |= known(share)
+        row |= {VALUE: share}
     rows[0] |= {WRITER: 1.0}
     rows[1] |= {"accuracy_low": 0.0, "verdict": "not_learned"}
     (line,) = lines(rows, f"also={WRITER}")
@@ -80,7 +75,7 @@ def test_shares_of_runs():
     assert lines(on_treecall, "")[0]["@value"] == "0.00, 2.50, 0.50"
     two = [row | {"verdict": "mixed"} for row in rows[:2]]
     assert lines([*two, rows[2]], "")[0]["verdict"] == "2 mixed, 1 induction"
-    alike = [row | known(1.0) | {"accuracy_low": 0.5, "verdict": "mixed"} for row in rows]
+    alike = [row | {VALUE: 1.0, "accuracy_low": 0.5, "verdict": "mixed"} for row in rows]
     assert (lines(alike, "")[0]["@value"], lines(alike, "")[0]["verdict"]) == ("1.00", "mixed")
 
 
