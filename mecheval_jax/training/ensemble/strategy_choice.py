@@ -3,7 +3,9 @@
 Only a measurement tells which strategy is the fastest. Batched products fill a large device that
 one small model would leave idle. On a CPU the members compete for its caches, and computing them
 one after the other may be faster: ``scan`` spares the host the work between members, but a program
-inside a loop is optimized differently from one at the top, so ``loop`` is measured, too.
+inside a loop is optimized differently from one at the top, so ``loop`` is measured, too. Documents
+that the host draws leave only the number of members at once to choose: all of them, or one, by
+which a core computes twice as many steps of Mamba on treecall (67 and 35 ms a step of a member).
 Strategies differ in rounding: the choice is kept with the group, and a resumed group repeats it.
 """
 
@@ -107,6 +109,10 @@ class Memory:
         self._copied = self._states if is_multiprocess() else 0
         self._free = on_main(lambda: free_memory(programs.mesh.local_devices[0]))
 
+    @property
+    def _lengths_are_known(self) -> bool:
+        return self._programs.ensemble.task.traceable
+
     def _taken(self, strategy: Strategy) -> tuple[int, int]:
         """Bytes that are taken between two calls of the steps, and further bytes during a call."""
         analysis = self._programs.steps_by(strategy).memory_analysis()
@@ -116,15 +122,19 @@ class Memory:
         return analysis.argument_size_in_bytes, out + analysis.temp_size_in_bytes
 
     def fits(self, strategy: Strategy) -> bool:
-        """Whether the device has the memory for a strategy."""
-        return sum(self._taken(strategy)) + self._copied <= MARGIN * self._free
+        """Whether the device has the memory for a strategy.
+
+        The lengths of documents that the host draws are not known: then only the states count.
+        """
+        taken = sum(self._taken(strategy)) if self._lengths_are_known else self._states
+        return taken + self._copied <= MARGIN * self._free
 
     def estimate(self) -> MemoryEstimate:
         """How many members fit, from the program that computes one member at a time.
 
-        The lengths of documents that the host draws are not known: then only the states count.
+        As in `fits`, only the states count where lengths are not known.
         """
-        known = self._programs.ensemble.task.traceable
+        known = self._lengths_are_known
         resident, working = self._taken(Strategy("scan")) if known else (self._states, 1)
         resident += self._copied
         return MemoryEstimate(self._programs.on_each, self._free, resident, max(working, 1))
@@ -137,7 +147,7 @@ class Memory:
         Raises:
             UserError: If it has not; the message says how many members fit.
         """
-        if not self._programs.ensemble.task.traceable or not self.fits(strategy):
+        if not self._lengths_are_known or not self.fits(strategy):
             self.estimate().check(strategy.at_once if strategy.kind == "vmap" else None)
 
 
@@ -207,10 +217,9 @@ def choose_strategy(
             strategy cannot compute them.
     """
     check_strategy(kind, programs.ensemble.task)
-    traceable = programs.ensemble.task.traceable
     # What was measured before counts, if it fits into the memory.
     memory = Memory(programs)
-    measuring = kind == AUTO and at_once is None and traceable and programs.on_each > 1
+    measuring = kind == AUTO and at_once is None and programs.on_each > 1
     known = on_main(lambda: choices.get(key)) if measuring else None
     if known is not None and memory.fits(chosen := Strategy(**known)):
         say(f"members are computed by {chosen}, measured before on this platform")
@@ -228,7 +237,8 @@ def choose_strategy(
         say(f"members are computed by {chosen}")
         return chosen
     # The quickest of those that fit is taken, and remembered.
-    candidates = [Strategy("vmap", together), Strategy("scan"), Strategy("loop")]
+    one_by_one = ("scan", "loop") if programs.ensemble.task.traceable else ("vmap",)
+    candidates = dict.fromkeys([Strategy("vmap", together), *map(Strategy, one_by_one)])
     chosen, times = fastest(candidates, programs.seconds_of)
     steps = len(programs.ensemble.runs) * programs.measured_steps
     listed = ", ".join(f"{name} {1e3 * t / steps:.2f} ms" for name, t in times.items())
