@@ -19,6 +19,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.config import AnalysesConfig
 from mecheval_jax.evaluation.memory.capacity import capacity_rows
 from mecheval_jax.evaluation.memory.components import component_rows
@@ -84,7 +85,13 @@ def _probes(subject: Subject, options: AnalysesConfig, sites: Sites) -> Tables:
 
 def _subspaces(subject: Subject, options: AnalysesConfig, sites: Sites) -> Tables:
     inputs = [SitePath(layer, "block_input").path for layer in range(1, subject.config.layers)]
-    roles = tuple(r for r in ("key", "value", "query") if r in subject.evaluation.roles)
+    known, asked = ("key", "value", "query"), subject.evaluation.roles
+    roles = tuple(role for role in known if role in asked)
+    if not roles:
+        raise UserError(
+            f"subspaces are searched at {', '.join(known)}: evaluation.roles, "
+            f"{', '.join(asked)}, has none of them"
+        )
     searched = dataclasses.replace(
         subject,
         batch=subject.more_documents(options.subspaces.documents),

@@ -5,7 +5,7 @@ and the other weights of the destination sum to 1 again (Geva et al. 2023). If a
 destination are cut, its head output is 0. A head is cut by setting its output to 0.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import jax.numpy as jnp
 
@@ -65,14 +65,11 @@ def knockout_heads(
     """
     found = {}
     for path, read in at_sites(like, sites).items():
-        site = SitePath.parse(path)
-        queries = [site.beside(name).path for name in ("q", "r")]  # as RWKV-7 calls them
-        by_head = any(q in like and like[q].shape[:3] == read.shape[:3] for q in queries)
-        # H3 has outputs by head too, but heads are their last axis, and its queries have none.
-        if site.name != "head_output" or not by_head:
+        if not is_by_head(path, {name: leaf.shape for name, leaf in like.items()}):
+            queries = SitePath.parse(path).beside("q").path
             raise UserError(
                 f"{path} is not [batch, length, heads, channels] with queries "
-                f"{queries[0]} by head; {_there_are('head_output', like)}"
+                f"{queries} by head; {_there_are('head_output', like)}"
             )
         mask = _heads_mask(path, heads, read.shape[2])
         if positions is not None:
@@ -80,6 +77,22 @@ def knockout_heads(
         mask = jnp.broadcast_to(mask, (*read.shape[:3], 1))
         found[path] = {"value": jnp.zeros_like(read), "mask": mask}
     return found
+
+
+def is_by_head(path: str, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether a site holds the outputs of heads, [batch, length, heads, channels].
+
+    Then the queries beside it have the same heads. H3 has outputs by head too, but heads are their
+    last axis, and its queries have none.
+
+    Args:
+        path: Path of the site.
+        shapes: Shapes of the activations at all sites.
+    """
+    site, read = SitePath.parse(path), shapes.get(path, ())
+    queries = (shapes.get(site.beside(name).path, ()) for name in ("q", "r"))  # `r` in RWKV-7
+    by_head = any(len(query) >= 3 and query[:3] == read[:3] for query in queries)
+    return site.name == "head_output" and by_head
 
 
 def _heads_mask(path: str, heads: Sequence[int] | None, count: int) -> Bool[Array, "1 1 heads 1"]:

@@ -64,6 +64,8 @@ def locate(
             raise UserError(
                 f"the mask is {list(arrays[0].shape)}, the documents {list(batch.tokens.shape)}"
             )
+        if skip_absent:
+            return arrays[0] & inside(batch)
         outside = np.asarray(arrays[0]) & ~np.asarray(inside(batch))
         _refuse("a selected position", outside.any(axis=1))
         return arrays[0]

@@ -40,7 +40,7 @@ class Estimate:
     Attributes:
         value: Value for the documents as they are.
         samples: Values for resampled documents.
-        documents: Number of documents that it rests on.
+        documents: Number of documents that it rests on; one that several runs share counts once.
         acceleration: Acceleration of the BCa interval, from the jackknife.
         degrees: Degrees of freedom of its variance.
     """
@@ -50,6 +50,12 @@ class Estimate:
     documents: int
     acceleration: float = 0.0
     degrees: float = np.inf
+
+    @classmethod
+    def of_values(cls, values: np.ndarray, documents: int) -> "Estimate":
+        """An estimate from the value of the documents as they are, followed by the replicates'."""
+        degrees = max(documents - 1.0, 1.0)
+        return cls(float(values[0]), values[1:], documents, degrees=degrees)
 
     @property
     def spread(self) -> float:
@@ -97,7 +103,7 @@ class Bootstrap:
         self, numerator: np.ndarray, denominator: np.ndarray, present: np.ndarray
     ) -> Estimate:
         """Ratio of sums over the documents where `present` holds; NaN if it divides by 0."""
-        documents = int(present.sum())
+        documents = int((self._in_any_run(present) if self.crossed else present).sum())
         if not documents:
             return Estimate(np.nan, np.full(self.resamples, np.nan), 0)
         parts = (np.asarray(part, np.float64) for part in (numerator, denominator))
@@ -111,17 +117,22 @@ class Bootstrap:
             samples = value + (samples - value) * np.sqrt(max(documents, 2) / degrees)
         elif totals[1].sum() != 0:
             influence = (totals[0] - value * totals[1]) / totals[1].sum()
-            variance, degrees = self._variance(influence)
+            variance, degrees = self._variance(influence, present)
             drawn = np.nanstd(samples)
             if drawn > 0:
                 samples = value + (samples - value) * np.sqrt(variance) / drawn
         acceleration = _acceleration(_quotient(*remaining))
         return Estimate(value, samples, documents, acceleration, degrees)
 
-    def _variance(self, influence: np.ndarray) -> tuple[float, float]:
+    def _in_any_run(self, present: np.ndarray) -> np.ndarray:
+        """The shared documents that are present in a run at least."""
+        return present.reshape(len(self.runs), -1).any(axis=0)
+
+    def _variance(self, influence: np.ndarray, present: np.ndarray) -> tuple[float, float]:
         """Variance of an estimate over runs and documents, and its degrees of freedom."""
         if self.crossed:
-            return variance_of([influence.reshape(len(self.runs), -1)], True)
+            table = influence.reshape(len(self.runs), -1)
+            return variance_of([table[:, self._in_any_run(present)]], True)
         # Each run has its own documents, and maybe another number of them: only runs count.
         return variance_of([np.bincount(self._unit, influence)[:, None]], False)
 

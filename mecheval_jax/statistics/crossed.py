@@ -30,6 +30,9 @@ RESAMPLES = 1_000
 class Answers:
     """Answers of several runs, to equally many documents each.
 
+    The documents of each run are put into the order of their names, since runs may have drawn the
+    same ones in different orders.
+
     Attributes:
         correct: [run, document] Number of right answers.
         asked: [run, document] Number of answers.
@@ -39,6 +42,12 @@ class Answers:
     correct: np.ndarray
     asked: np.ndarray
     names: np.ndarray
+
+    def __post_init__(self):
+        order = np.argsort(self.names, axis=1, kind="stable")
+        for field in dataclasses.fields(self):
+            ordered = np.take_along_axis(getattr(self, field.name), order, axis=1)
+            object.__setattr__(self, field.name, ordered)
 
     @property
     def accuracies(self) -> np.ndarray:
@@ -63,6 +72,19 @@ class Answers:
     def where(self, runs: np.ndarray) -> "Answers":
         """The answers of some runs, by a mask or by their indices."""
         return Answers(*(values[runs] for values in (self.correct, self.asked, self.names)))
+
+
+def order_as(names: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Order in which documents stand as in `first`, if they are the same; as they are if not.
+
+    Args:
+        names: [document] A number for the text of each document.
+        first: [document] Those of the documents whose order is wanted.
+    """
+    own, other = (np.argsort(each, kind="stable") for each in (names, first))
+    if not np.array_equal(names[own], first[other]):
+        return np.arange(len(names))
+    return own[np.argsort(other)]
 
 
 @functools.lru_cache(maxsize=4)

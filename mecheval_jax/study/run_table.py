@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from mecheval_jax.errors import UserError
+from mecheval_jax.errors import UserError, choose
 from mecheval_jax.mixers.architectures import ARCHITECTURES, positions_of
 from mecheval_jax.reporting.terminal.tables import MISSING, number, percent
 from mecheval_jax.statistics.intervals import wilson
@@ -174,9 +174,7 @@ def _value(name: str, text: str) -> Any:
         except ValueError:
             raise UserError(f"{name} is a number, not {text!r}") from None
     known = _choices().get(name)
-    if known is not None and text not in known:
-        raise UserError(f"no run has {name} {text!r}; it is one of {', '.join(known)}")
-    return text
+    return text if known is None else choose(name, text, known)
 
 
 _FORMS: Mapping[str, Callable[[str], Any]] = {"width": int, "layers": int, RATE: float}

@@ -242,6 +242,14 @@ def test_the_subspaces_of_a_single_layer(monkeypatch):
     assert seen[site].shape[1] == batch.tokens.shape[1]
 
 
+def test_subspaces_of_no_role_that_is_asked():
+    """Catches a message that says that roles are empty, which are not."""
+    experiment = small.experiment(SHORT | small.ONE_LAYER | {"evaluation.roles": ("next_key",)})
+    subject = Subject.of(experiment, {}, documents_of(experiment))
+    with pytest.raises(UserError, match=r"at key, value, query: evaluation\.roles, next_key"):
+        analyses.ANALYSES["subspaces"](subject, AnalysesConfig(), None)
+
+
 def test_the_tutorial_runs(workdirs):
     """Catches a call of the notebook that the code does not have, or a figure that is not drawn."""
     cells = (ROOT / "docs/tutorial.py").read_text()

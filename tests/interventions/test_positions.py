@@ -45,6 +45,8 @@ def test_positions_by_role_index_and_mask():
     mask = inside(BATCH)
     np.testing.assert_array_equal(mask, [[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 1, 1]])
     np.testing.assert_array_equal(locate(BATCH, mask), mask)
+    everywhere = jnp.ones(mask.shape, bool)
+    np.testing.assert_array_equal(locate(BATCH, everywhere, skip_absent=True), mask)
 
 
 @pytest.mark.parametrize(

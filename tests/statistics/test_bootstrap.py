@@ -167,6 +167,28 @@ def test_crossed_weights_are_products():
     assert np.corrcoef(of_run[:, 0], of_document[:, 0])[0, 1] == pytest.approx(0, abs=0.1)
 
 
+def test_what_few_shared_documents_have_is_known_as_from_them_alone():
+    """Catches documents without a position counted where its spread over documents is measured,
+    and a document counted once for every run."""
+    draw, runs, few, documents = np.random.default_rng(0), 3, 4, 320
+    own, ones = (
+        draw.normal(size=(1, few)) + 0.1 * draw.normal(size=(runs, few)),
+        np.ones(runs * few),
+    )
+    alone = Bootstrap([few] * runs, 400, seed=0, crossed=True).ratio(own.ravel(), ones, ones > 0)
+    present = np.zeros((runs, documents), bool)
+    present[:, :few] = True
+    values = np.zeros((runs, documents))
+    values[:, :few] = own
+    among = Bootstrap([documents] * runs, 400, seed=0, crossed=True).mean(
+        values.ravel(), present.ravel()
+    )
+    assert among.value == pytest.approx(alone.value)
+    assert among.documents == alone.documents == few
+    assert among.degrees == pytest.approx(alone.degrees)
+    assert among.spread == pytest.approx(alone.spread)
+
+
 # Significance.
 
 

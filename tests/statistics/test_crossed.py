@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from mecheval_jax.statistics.crossed import Answers, difference, share_above, variance_of
+from mecheval_jax.statistics.crossed import (
+    Answers,
+    difference,
+    order_as,
+    share_above,
+    variance_of,
+)
 from mecheval_jax.statistics.intervals import wilson
 
 VARIES = {
@@ -84,6 +90,27 @@ def test_runs_on_their_own_documents_are_independent():
     assert interval == pytest.approx(wilson(8 * value, 8))
     low, high = share_above(runs, 0.7, 0.95)[1]
     assert high - low >= interval[1] - interval[0]
+
+
+def test_the_order_of_documents_does_not_matter():
+    """Catches the same documents, drawn in another order, taken for others."""
+    draw = np.random.default_rng(7)
+    first, second = (answered(draw, np.full(4, skill), draw.normal(size=50)) for skill in (1, 0.5))
+    orders = np.array([draw.permutation(50) for _ in range(4)])
+    fields = second.correct, second.asked, second.names
+    mixed = Answers(*(np.take_along_axis(values, orders, axis=1) for values in fields))
+    assert mixed.is_on(first.names[0])
+    assert difference(first, mixed, 0.95) == difference(first, second, 0.95)
+    assert share_above(mixed, 0.6, 0.95) == share_above(second, 0.6, 0.95)
+
+
+def test_documents_in_the_order_of_others():
+    """Catches an order applied the wrong way round, and other documents that are reordered."""
+    first, names = np.array([5, 9, 2, 9]), np.array([9, 2, 5, 9])
+    np.testing.assert_array_equal(names[order_as(names, first)], first)
+    np.testing.assert_array_equal(order_as(first, first), np.arange(4))
+    for others in (np.array([9, 2, 5, 5]), np.array([9, 2, 5])):
+        np.testing.assert_array_equal(order_as(others, first), np.arange(len(others)))
 
 
 def test_where_all_are_right_an_interval_has_a_width():

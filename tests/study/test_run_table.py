@@ -95,9 +95,9 @@ def test_a_run_that_was_not_measured():
         ("colour=red", "not by 'colour=red'"),
         ("width=32; width=64", "not by 'width=64'"),
         ("width=wide", "width is a number, not 'wide'"),
-        ("mixer=based,basde", "no run has mixer 'basde'"),
-        ("task=AR L=5", "no run has task 'AR L=5'; it is one of AR, ATR L=5 S=20"),
-        ("also=block_9/block_input@value", "no run has also 'block_9/block_input@value'"),
+        ("mixer=based,basde", "unknown mixer 'basde'"),
+        ("task=AR L=5", "unknown task 'AR L=5'.*: valid are AR, ATR L=5 S=20"),
+        ("also=block_9/block_input@value", "unknown also 'block_9/block_input@value'"),
     ],
 )
 def test_conditions_that_ask_for_nothing(asked, message):

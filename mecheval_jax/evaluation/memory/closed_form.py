@@ -32,7 +32,9 @@ FEW = 8
 """Number of documents that are compared."""
 
 
-def closed_form_error(subject: Subject, batch: Batch, place: MemoryPlace) -> float | None:
+def closed_form_error(
+    subject: Subject, batch: Batch, place: MemoryPlace
+) -> tuple[float, int] | None:
     """Greatest difference of the logits of closed form and surgery, as a share of their change.
 
     Args:
@@ -41,8 +43,8 @@ def closed_form_error(subject: Subject, batch: Batch, place: MemoryPlace) -> flo
         place: Layer, and token of the pair.
 
     Returns:
-        The share of the greatest change; None if nothing changes, or no document has a token this
-        far behind its pair and before the last one.
+        The share of the greatest change, and the number of documents; None if nothing changes, or
+        no document has a token this far behind its pair and before the last one.
     """
     found = geometry(subject.task, batch)
     at, last = found.position(place.offset), last_before(found)
@@ -73,4 +75,4 @@ def closed_form_error(subject: Subject, batch: Batch, place: MemoryPlace) -> flo
 
     whole, surgery, closed = map(np.asarray, logits(subject.params))
     change = np.abs(surgery - whole).max()
-    return float(np.abs(closed - surgery).max() / change) if change else None
+    return (float(np.abs(closed - surgery).max() / change), len(few)) if change else None

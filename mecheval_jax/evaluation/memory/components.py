@@ -23,17 +23,17 @@ import numpy as np
 
 from mecheval_jax.array_types import Array, Bool, Float, PyTree
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.accuracy import accuracy_interval
 from mecheval_jax.evaluation.memory.removal import SPAN
 from mecheval_jax.evaluation.rows import describe
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.interventions import ablations
 from mecheval_jax.interventions.capture import Activations, at_sites, observe, run
+from mecheval_jax.interventions.knockout import is_by_head
 from mecheval_jax.interventions.positions import inside
 from mecheval_jax.mixers.softmax_attention import SoftmaxAttention
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.site_path import SitePath, in_mixer
-from mecheval_jax.statistics.bootstrap import Bootstrap
+from mecheval_jax.statistics.bootstrap import Bootstrap, accuracy_interval
 from mecheval_jax.tasks.base import Batch, Task
 from mecheval_jax.tasks.geometry import check_geometry, geometry
 from mecheval_jax.tasks.scoring import score
@@ -84,10 +84,10 @@ def components_of(config: ModelConfig, shapes: dict[str, tuple[int, ...]]) -> tu
             found.append(Component(name, tuple(i for i in layers if attends[i] is kind)))
     found += [Component(f"layer {i} ({type(mixers[i]).__name__})", (i,)) for i in layers]
     for i in layers:
-        read, query = (shapes.get(in_mixer(i, name), ()) for name in ("head_output", "q"))
-        # In H3 outputs by head have the heads last, and queries have none.
-        if len(read) == 4 and read[:3] == query[:3] and read[2] > 1:
-            found += [Component(f"layer {i}, head {head}", (i,), head) for head in range(read[2])]
+        path = in_mixer(i, "head_output")
+        heads = shapes[path][2] if is_by_head(path, shapes) else 1
+        if heads > 1:
+            found += [Component(f"layer {i}, head {head}", (i,), head) for head in range(heads)]
     return tuple(found)
 
 
@@ -104,7 +104,8 @@ def component_rows(subject: Subject) -> Iterator[dict[str, Any]]:
     places = _places(subject.task, batch)
     shapes = _shapes(subject)
     components = components_of(subject.config, shapes)
-    clean, switched = jax.device_get(_switch_off(subject, batch, components, places, shapes))
+    found = jax.device_get(_switch_off(subject, batch, components, places, shapes))
+    clean, switched, has_donor = found
     bootstrap = Bootstrap([len(batch.tokens)], evaluation.resamples, evaluation.seed)
     here = np.ones(len(batch.tokens), bool)
     if PAIR in places:
@@ -112,6 +113,8 @@ def component_rows(subject: Subject) -> Iterator[dict[str, Any]]:
     combinations = [(p.name, w, h) for p in components for w in places for h in HOWS]
     for (name, where, how), (probability, correct) in zip(combinations, switched, strict=True):
         present = np.ones_like(here) if where == EVERYWHERE else here
+        if how == "resample":
+            present = present & has_donor
         named = {"component": name, "where": where, "ablation": how}
         kept = bootstrap.ratio(probability, clean, present)
         yield named | {"metric": "kept"} | describe(kept, evaluation.confidence, tested=False)
@@ -148,12 +151,17 @@ def _switch_off(
     components: tuple[Component, ...],
     places: dict[str, Array],
     shapes: dict[str, tuple[int, ...]],
-) -> tuple[Float[Array, " documents"], Float[Array, "combinations scores documents"]]:
+) -> tuple[
+    Float[Array, " documents"],
+    Float[Array, "combinations scores documents"],
+    Bool[Array, " documents"],
+]:
     """Probability of the answer, and with every component switched off at every place in every way.
 
     Returns:
-        The probability without ablation; and probability and correctness for every combination of
-        component, place and ablation, in this order.
+        The probability without ablation; probability and correctness for every combination of
+        component, place and ablation, in this order; and whether a document has another one from
+        which to resample, which no longest document has that is alone with its length.
     """
     sites = tuple(dict.fromkeys(site for component in components for site in component.sites))
     # [component] by site: mask of the channels that belong to it; the mask of tokens comes later.
@@ -171,9 +179,9 @@ def _switch_off(
         return jnp.stack([found.probability[:, 0], found.correct[:, 0]])
 
     @jax.jit
-    def everything(params: PyTree) -> tuple[Array, Array]:
+    def everything(params: PyTree) -> tuple[Array, Array, Array]:
         logits, activations = observe(subject.model, params, batch.tokens, positions=query)
-        values = _ablated(activations, sites, key, inside(batch))
+        values, has_donor = _ablated(activations, sites, key, inside(batch))
 
         def one(combination: Array) -> Array:
             component, place, how = combination
@@ -184,7 +192,7 @@ def _switch_off(
                 entries[site] = {"value": values[site][how], "mask": mask}
             return scores(run(subject.model, params, batch.tokens, entries, query))
 
-        return scores(logits)[0], jax.lax.map(one, combinations)
+        return scores(logits)[0], jax.lax.map(one, combinations), has_donor
 
     return everything(subject.params)
 
@@ -201,12 +209,15 @@ def _channels(
 
 def _ablated(
     activations: Activations, sites: tuple[str, ...], key: Array, tokens: Bool[Array, "..."]
-) -> dict[str, Float[Array, "ways ..."]]:
-    """The replacement of each site's activation, for each of `HOWS`; `tokens` is no padding."""
+) -> tuple[dict[str, Float[Array, "ways ..."]], Bool[Array, " documents"]]:
+    """The replacement of each site's activation, for each of `HOWS`; `tokens` is no padding.
+
+    Returns:
+        The replacements, and whether a document has another one from which to resample.
+    """
     seen = at_sites(activations, sites)
-    ways = (
-        ablations.zero(seen, sites),
-        ablations.mean(seen, sites, tokens),
-        ablations.resample(seen, sites, key, tokens),
-    )
-    return {site: jnp.stack([way[site]["value"] for way in ways]) for site in sites}
+    resampled = ablations.resample(seen, sites, key, tokens)
+    ways = ablations.zero(seen, sites), ablations.mean(seen, sites, tokens), resampled
+    values = {site: jnp.stack([way[site]["value"] for way in ways]) for site in sites}
+    replaced = resampled[sites[0]]["mask"]
+    return values, replaced.any(axis=tuple(range(1, replaced.ndim)))

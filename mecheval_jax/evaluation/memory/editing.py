@@ -31,7 +31,7 @@ from mecheval_jax.evaluation.question import Question
 from mecheval_jax.evaluation.rows import describe
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.interventions.capture import capture
-from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate
+from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate, accuracy_interval
 from mecheval_jax.tasks.base import Batch
 from mecheval_jax.tasks.geometry import Geometry, geometry
 from mecheval_jax.tasks.scoring import score
@@ -100,13 +100,20 @@ def editing_rows(subject: Subject) -> Iterator[dict[str, Any]]:
         named = {"operation": operation, "question": question, "metric": metric, "cosine": None}
         return named | place.cells() | estimate
 
+    def share(operation: str, question: str, metric: str, counts: np.ndarray, of: int = 1) -> dict:
+        # Counts of `of` answers; where all or none are right, replicates have no width.
+        right, asked = np.where(present, counts, 0), np.where(present, of, 0)
+        ends = accuracy_interval(right, asked, evaluation.confidence, bootstrap)[0]
+        low_and_high = dict(zip(("low", "high"), ends, strict=True))
+        return row(operation, question, metric, counts / of) | low_and_high
+
     # What every kind of question is answered after each operation.
-    by_question = {name: right[:, chosen].mean(axis=1) for name, chosen in QUESTIONS.items()}
-    for name, accuracies in by_question.items():
-        for operation, accuracy in zip(OPERATIONS, accuracies, strict=True):
-            yield row(operation, name, "accuracy", accuracy)
+    for name, chosen in QUESTIONS.items():
+        before, of = right[0, chosen].sum(axis=0), right[0, chosen].shape[0]
+        for operation, counts in zip(OPERATIONS, right[:, chosen].sum(axis=1), strict=True):
+            yield share(operation, name, "accuracy", counts, of)
             if operation != "none":
-                yield row(operation, name, "change", accuracy - accuracies[0])
+                yield row(operation, name, "change", (counts - before) / of)
     # What the others feel, by the similarity of their keys.
     for operation, changed in zip(OPERATIONS[1:], right[1:] - right[0], strict=True):
         for cosine, change in _by_cosine(found["cosine"], changed, present, bootstrap):
@@ -114,11 +121,12 @@ def editing_rows(subject: Subject) -> Iterator[dict[str, Any]]:
             yield row(operation, "others", "interference", present) | {"cosine": cosine} | near
     # Whether the state was read and changed as it should be.
     for operation, new in zip(OPERATIONS, found["new"], strict=True):
-        yield row(operation, "edited", "new_answer", new)
-    yield row("none", "edited", "read", found["read"])
-    error = closed_form_error(subject, asking(batch, 0), place)
-    if error is not None:
-        ends = {"value": error, "low": None, "high": None}
+        yield share(operation, "edited", "new_answer", new)
+    yield share("none", "edited", "read", found["read"])
+    compared = closed_form_error(subject, asking(batch, 0), place)
+    if compared is not None:
+        error, documents = compared
+        ends = {"value": error, "low": None, "high": None, "documents": documents}
         yield row("none", "edited", "closed_form_error", found["read"]) | ends
 
 

@@ -94,7 +94,7 @@ def _correlation(measured: list[Estimate], estimated: list[Estimate]) -> Estimat
     )
     correlations = rank_correlations(one, other)
     documents = max(cell.documents for cell in measured)
-    return Estimate(float(correlations[0]), correlations[1:], documents)
+    return Estimate.of_values(correlations, documents)
 
 
 def rank_correlations(one: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -84,7 +84,7 @@ def areas(shares: Sequence[Estimate], fractions: Sequence[float]) -> Areas:
     curves = np.stack([np.append(share.value, share.samples) for share in shares])
     found = (np.trapezoid(y, fractions, axis=0) for y in (curves, np.abs(1 - curves)))
     documents = max(share.documents for share in shares)
-    return Areas(*(Estimate(float(area[0]), area[1:], documents) for area in found))
+    return Areas(*(Estimate.of_values(area, documents) for area in found))
 
 
 def areas_of(found: Faithfulness, corruption: str, points: str, draw: int | None = None) -> Areas:
@@ -126,7 +126,7 @@ def auroc(scores: EdgeScores, known: Iterable[Edge], corruption: str) -> Estimat
     """
     true = _are_known(scores, known)
     values = area_under_roc(_sizes(scores, corruption), true)
-    return Estimate(float(values[0]), values[1:], scores.changes.shape[-1])
+    return Estimate.of_values(values, scores.changes.shape[-1])
 
 
 def random_auroc(
@@ -160,7 +160,7 @@ def recovered(
     # An edge that carries the answer of few documents may have no effect in a resample.
     values = np.divide(given, effects, out=np.full_like(given, np.inf), where=effects > 0)
     values = values.min(axis=1)
-    return Estimate(float(values[0]), values[1:], scores.changes.shape[-1])
+    return Estimate.of_values(values, scores.changes.shape[-1])
 
 
 def _are_known(scores: EdgeScores, known: Iterable[Edge]) -> Bool[np.ndarray, " edges"]:
@@ -235,10 +235,8 @@ def _best_of(
     shares = [gap.restored(each) for each in answers]
     best = int(np.argmax(np.nan_to_num([share.value for share in shares], nan=-np.inf)))
     share = shares[best]
-    left = Estimate(
-        float(np.clip(1 - share.value, 0, 1)), np.clip(1 - share.samples, 0, 1), share.documents
-    )
-    return Uniqueness(int(sizes[best]), share, left)
+    left = np.clip(1 - np.append(share.value, share.samples), 0, 1)
+    return Uniqueness(int(sizes[best]), share, Estimate.of_values(left, share.documents))
 
 
 RANDOM_CIRCUITS = 4

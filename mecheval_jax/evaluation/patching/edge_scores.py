@@ -281,12 +281,19 @@ METHODS: dict[str, Callable[[_Line], Array]] = {
 }
 """Effects [edge, document] on the line between two runs, by the name of the method."""
 
+UNSIGNED = ("atp_star",)
+"""Methods that give sizes of effects."""
+
 
 def edge_rows(scores: EdgeScores) -> Iterator[dict[str, Any]]:
-    """The long table of edges: scores as shares of the gap, with the bootstrap over documents."""
+    """The long table of edges: scores as shares of the gap, with the bootstrap over documents.
+
+    Scores without a sign are not tested: a mean of sizes is above 0 whatever the edge does.
+    """
+    tested = scores.method not in UNSIGNED
     for corruption, changes in zip(scores.evaluation.corruptions, scores.changes, strict=True):
         gap = scores.gap(corruption)
         named = {"method": scores.method, "measure": scores.measure, "corruption": corruption}
         for edge, change in zip(scores.graph.edges, changes, strict=True):
-            found = describe(gap.share(change), scores.evaluation.confidence)
+            found = describe(gap.share(change), scores.evaluation.confidence, tested)
             yield {**named, **vars(edge), "metric": "edge_attribution", **found}

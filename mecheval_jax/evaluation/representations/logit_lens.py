@@ -76,8 +76,8 @@ def lens_rows(subject: Subject) -> Iterator[dict[str, Any]]:
         mean = bootstrap.mean(probability, everywhere)
         # The same median of the documents as of their replicates: of an even number the lower one.
         alike = np.full((1, documents), 1 / documents)
-        value, medians = (weighted_medians(rank, w) for w in (alike, bootstrap.weights))
-        median = Estimate(float(value[0]), medians, documents)
+        medians = [weighted_medians(rank, weights) for weights in (alike, bootstrap.weights)]
+        median = Estimate.of_values(np.concatenate(medians), documents)
         found = {
             "probability": describe(mean, evaluation.confidence, tested=False),
             "rank": describe(median, evaluation.confidence, tested=False),

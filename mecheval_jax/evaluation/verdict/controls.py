@@ -149,6 +149,7 @@ class ControlsMeasurement:
             "own": _exchange(self.exchanges, params, arrays.batch, donors),
             "untrained": _exchange(self.exchanges, untrained, arrays.batch, donors),
             "distracted": _answer(self.exchanges, params, arrays),
+            "with_distractor": jnp.asarray(arrays.distractors.positions) != ABSENT,
         }
 
     def on_host(
@@ -179,12 +180,13 @@ class ControlsMeasurement:
             if cell.role == UNINVOLVED:
                 share = own.share(i, "probability", gap)
                 rows.append({"control": "placebo"} | place | describe(share, confidence))
-        # Share of the answer that the replacement of an uninvolved token takes.
-        distracted = raw["distracted"][np.asarray(raw["own"]["applies"])]
+        # Share of the answer that the replacement of an uninvolved token takes, where there is one.
+        kept = np.asarray(raw["own"]["applies"])
+        distracted, replaced = (raw[name][kept] for name in ("distracted", "with_distractor"))
         place = {"corruption": UNINVOLVED, "direction": DAMAGE, "layer": None}
         place |= {"component": "tokens", "site": "tokens", "role": UNINVOLVED}
         place |= {"control": "distractor", "metric": "attribution"}
-        rows.append(place | describe(gap.taken(distracted), confidence))
+        rows.append(place | describe(gap.taken(distracted, replaced), confidence))
         return own, with_discoveries(rows)
 
 

@@ -23,6 +23,7 @@ from mecheval_jax.evaluation.verdict.exchanges import CORRUPTED, cases_of
 from mecheval_jax.evaluation.verdict.places import name_of_single, places_of, silent_layers
 from mecheval_jax.files import damaged, read_arrays, write_arrays
 from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate
+from mecheval_jax.statistics.crossed import order_as
 from mecheval_jax.tasks.geometry import geometry
 from mecheval_jax.tasks.scoring import MEASURES
 
@@ -112,6 +113,8 @@ class Evidence:
     def pool(cls, runs: Sequence["Evidence"]) -> "Evidence":
         """The evidence of several runs as one, with their highest floor.
 
+        Runs that have drawn the same documents in different orders get them in one order.
+
         Raises:
             UserError: If models or tasks of the runs have different places.
         """
@@ -123,9 +126,15 @@ class Evidence:
                     "runs of different architectures, depths or tasks cannot be pooled: one is "
                     f"read at {words[0]}, another at {words[runs.index(other)]}"
                 )
+        orders = [order_as(run.names, first.names) for run in runs]
         joined = {
-            name: np.concatenate([getattr(run, name) for run in runs], axis=-1)
-            for name in (*ARRAYS, "documents", "left_out", "correct", "asked")
+            name: np.concatenate(
+                [getattr(run, name)[..., at] for run, at in zip(runs, orders, strict=True)], axis=-1
+            )
+            for name in ARRAYS
+        } | {
+            name: np.concatenate([getattr(run, name) for run in runs])
+            for name in ("documents", "left_out", "correct", "asked")
         }
         return dataclasses.replace(first, floor=max(run.floor for run in runs), **joined)
 

@@ -115,7 +115,8 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
     (least, _), _ = share_interval(evidence.correct, evidence.asked, GUARD, bootstrap)
     gap = evidence.gap("probability", bootstrap).mean()
     gap_low, gap_high = gap.interval(confidence)
-    thin = int(evidence.documents.sum()) < FEWEST_DOCUMENTS
+    different = evidence.documents[0] if evidence.crossed else evidence.documents.sum()
+    thin = int(different) < FEWEST_DOCUMENTS
     faint = not thin and not gap_low > SMALLEST_GAP
 
     def apply(
@@ -257,10 +258,11 @@ def _binding(name: str, layer: int, evidence: Evidence, shares: list[Estimate]) 
     together = [value for cell, value in found.items() if cell.role == "pair"]
     if not together or max(together) < rule.SUBSTANTIAL:
         return NO_BINDING
-    singles = {cell.role: value for cell, value in found.items() if cell.role not in SETS[LOCAL]}
-    best = max(singles, key=lambda role: np.nan_to_num(singles[role], nan=-np.inf))
+    # Several layers may have a convolution: the one that restores the most names the position.
+    singles = {cell: value for cell, value in found.items() if cell.role not in SETS[LOCAL]}
+    best = max(singles, key=lambda cell: np.nan_to_num(singles[cell], nan=-np.inf))
     if singles[best] > rule.RESTORED:
-        return f"convolution_at_{best}"
+        return f"convolution_at_{best.role}"
     return "convolution_at_pair" if max(together) > rule.RESTORED else UNCLEAR
 
 

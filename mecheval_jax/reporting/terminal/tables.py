@@ -225,6 +225,8 @@ def show_pool(verdict: Verdict, learned: Mapping[str, bool]) -> None:
 def distractor(evidence: Mapping[str, Any]) -> str:
     """The result of the control that replaces an uninvolved token, in words."""
     row = evidence["distractor"]
+    if not row["documents"]:
+        return "distractor: no document has an uninvolved token to replace"
     return (
         f"distractor: an uninvolved token replaced takes {number(row['value'])} {interval(row)} of "
         f"what the pair's corruption takes ({row['documents']} documents)"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mecheval_jax.evaluation.memory.closed_form import closed_form_error
+from mecheval_jax.evaluation.memory.closed_form import FEW, closed_form_error
 from mecheval_jax.evaluation.memory.removal import MemoryPlace
 from mecheval_jax.mixers.architectures import ARCHITECTURES
 from mecheval_jax.site_path import in_mixer
@@ -38,8 +38,8 @@ def test_closed_form_and_surgery_agree(mixers):
     """Catches a decay on the wrong side of a write, and a query or value of another token."""
     subject = subject_of(mixers)
     for layer, mixer in enumerate(mixers):
-        error = closed_form_error(subject, subject.batch, MemoryPlace(in_mixer(layer, "write"), 0))
-        assert error is not None, mixer
+        place = MemoryPlace(in_mixer(layer, "write"), 0)
+        error, _ = closed_form_error(subject, subject.batch, place)
         assert error < 1e-4, mixer
 
 
@@ -50,8 +50,8 @@ def test_pairs_that_are_held_behind_their_later_token():
     held = np.asarray(geometry(subject.task, subject.batch).position(2)) >= 0
     assert held.any()
     assert not held.all()
-    error = closed_form_error(subject, subject.batch, behind)
-    assert error is not None
+    error, documents = closed_form_error(subject, subject.batch, behind)
     assert error < 1e-4
+    assert 0 < documents <= min(FEW, held.sum())
     nowhere = MemoryPlace(in_mixer(0, "write"), subject.task.max_length)
     assert closed_form_error(subject, subject.batch, nowhere) is None

@@ -66,6 +66,31 @@ def test_components_of_a_hybrid():
     }
 
 
+def test_heads_whose_queries_have_another_name():
+    """Catches heads of RWKV-7, which calls its queries receptances, passed over."""
+    subject = planted_memory.lively("rwkv7", mixer_options={"heads": 2})
+    found = {component.name for component in components_of(subject.config, shapes_of(subject))}
+    assert {"layer 0, head 0", "layer 0, head 1"} <= found
+
+
+def test_a_document_without_a_donor_does_not_count():
+    """Catches the longest document, resampled from itself, counted as one that needs no layer."""
+    config, params, task = planted.induction()
+    batch = planted.documents(task, 8)
+    longest = batch.lengths.at[1:].add(-1)
+    subject = Subject(
+        LanguageModel(config), params, task, batch.replace(lengths=longest),
+        planted_memory.EVALUATION,
+    )  # fmt: skip
+    table = pd.DataFrame(component_rows(subject))
+    documents = table[table["where"] == "everywhere"].groupby("ablation")["documents"].unique()
+    assert {how: [*of] for how, of in documents.items()} == {
+        "zero": [8],
+        "mean": [8],
+        "resample": [7],
+    }
+
+
 def test_heads_and_documents_without_a_pair():
     """Catches one head's switch that turns off the other, and a place that is not there."""
     task = Compression(length=4, queries=2, vocabulary=4)
@@ -83,6 +108,8 @@ def test_padding_is_no_activation():
     activations = {"a": jnp.arange(4 * 3.0).reshape(4, 3, 1) + 1}
     lengths = jnp.array([3, 3, 3, 1])
     tokens = jnp.arange(3)[None] < lengths[:, None]
-    _, mean, donor = _ablated(activations, ("a",), jax.random.key(0), tokens)["a"]
+    ways, has_donor = _ablated(activations, ("a",), jax.random.key(0), tokens)
+    _, mean, donor = ways["a"]
+    np.testing.assert_array_equal(has_donor, [True, True, True, True])
     np.testing.assert_allclose(mean[:3, 2, 0], (3 + 6 + 9) / 3)
     assert (np.asarray(donor[:3, 2, 0])[:, None] == [3, 6, 9]).any(axis=1).all()

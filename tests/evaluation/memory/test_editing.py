@@ -9,8 +9,10 @@ import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.memory import editing
+from mecheval_jax.evaluation.memory.closed_form import FEW
 from mecheval_jax.evaluation.memory.editing import _by_cosine, editing_rows, factors_of
 from mecheval_jax.statistics.bootstrap import Bootstrap
+from mecheval_jax.statistics.intervals import wilson
 from tests.support import planted_memory
 
 
@@ -31,6 +33,11 @@ def test_one_association_and_no_other():
     assert found["edit", "edited", "change"] == -1
     assert found["edit", "others", "change"] == 0
     assert found["none", "edited", "read"] == 1
+    # Shares of all documents or none have Wilson's intervals: replicates would have no width.
+    shares = table[table["metric"].isin(["accuracy", "new_answer", "read"])]
+    assert {0.0, 1.0} <= set(shares["value"])
+    for value, low, high, of in shares[["value", "low", "high", "documents"]].to_numpy(float):
+        assert (low, high) == pytest.approx(wilson(value * of, of))
     # Nearly nothing is left of the residual stream, and its norm makes rounding errors large.
     assert found["none", "edited", "closed_form_error"] < 1e-3
 
@@ -67,6 +74,7 @@ def test_several_writes_for_one_value(mixer):
     table = pd.DataFrame(editing_rows(subject))
     error = table[table["metric"] == "closed_form_error"]["value"]
     assert error.item() < 1e-4
+    assert table.loc[error.index, "documents"].item() == FEW  # other rows have more
 
 
 def test_models_without_associations():
@@ -92,7 +100,7 @@ def test_a_place_behind_the_last_pair(monkeypatch):
     last = 1 + 2 * (planted_memory.RECALL.pairs - 1)
     batch = editing.asked_pairs(subject, 3, subject.evaluation.documents)
     without = np.asarray(batch.roles["key"][:, :3] != last).all(axis=1).sum()
-    assert {row["documents"] for row in rows} == {without}
+    assert {row["documents"] for row in rows} == {without}  # as many as are compared, or fewer
     assert 0 < without < len(batch.tokens)
     offset = 4
     with pytest.raises(UserError, match=r"4 tokens behind their later one.*more pairs"):

@@ -1,5 +1,6 @@
 """Scores of edges: one definition of an effect, and estimates that keep their promises."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -137,6 +138,10 @@ def test_rows_are_shares_of_the_gap():
     assert of_key["low"] < 0 < 0.375 < of_key["high"]  # two documents tell little
     assert of_value["value"] is None
     assert of_value["documents"] == 2
+    # A mean of sizes is above 0 whatever the edge does.
+    of_size, _ = edge_rows(dataclasses.replace(scores, method="atp_star"))
+    assert of_size["p_value"] is None
+    assert of_key["p_value"] is not None
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from mecheval_jax.evaluation.verdict.controls import (
 )
 from mecheval_jax.evaluation.verdict.verdict import judge
 from mecheval_jax.models.language_model import initialize
+from mecheval_jax.reporting.terminal import tables
 from mecheval_jax.tasks.base import ABSENT, EOS
 from tests.support import planted, planted_places
 
@@ -167,6 +168,39 @@ def test_placebos_can_fail():
     assert placebo["block_1/mixer_output", "withhold"]["value"] > 0.2
     assert "placebo at block_1/block_input" in verdict.evidence["failed"]
     assert verdict.verdict == "undecided"
+
+
+def test_documents_without_a_distractor_do_not_count(monkeypatch):
+    """Catches a distractor that passes since most documents have none to be replaced."""
+
+    def rarely_found(batch, seed):
+        chosen = draw_distractors(batch, seed)
+        key = np.asarray(batch.roles["key"])[:, 0]
+        other = 3 + (np.asarray(batch.tokens)[np.arange(len(key)), key] - 3 + 1) % 8
+        here = np.arange(len(key)) % 8 == 0
+        return chosen.replace(
+            positions=np.where(here, key, ABSENT).astype(np.int32),
+            tokens=np.where(here, other, 0).astype(np.int32),
+        )
+
+    monkeypatch.setattr(controls, "draw_distractors", rarely_found)
+    *_, distractor = measured(planted_places.split_storage(3))[1]
+    assert distractor["value"] > 0.5  # the asked key was replaced, in an eighth of the documents
+    assert distractor["documents"] == DOCUMENTS / 8
+
+
+def test_no_distractor_at_all(monkeypatch):
+    """Catches a number where nothing was replaced, and a verdict that cannot be written then."""
+
+    def nothing(batch, seed):
+        chosen = draw_distractors(batch, seed)
+        return chosen.replace(positions=np.full_like(chosen.positions, ABSENT))
+
+    monkeypatch.setattr(controls, "draw_distractors", nothing)
+    verdict, rows = measured(planted_places.split_storage(3))
+    assert (rows[-1]["value"], rows[-1]["documents"]) == (None, 0)
+    assert verdict.evidence["failed"] == []
+    assert "no document" in tables.distractor(verdict.evidence)
 
 
 def test_the_distractor_can_fail(monkeypatch):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.verdict.evidence import Evidence
+from mecheval_jax.evaluation.verdict.evidence import ARRAYS, Evidence
 from mecheval_jax.evaluation.verdict.measurement import measure_verdict
 from mecheval_jax.evaluation.verdict.verdict import judge
 from tests.support import planted
@@ -115,3 +115,25 @@ def test_runs_on_the_same_documents_are_crossed():
 
     # Ten copies of one run know no more than that run.
     assert width(pooled["same"]) == pytest.approx(width(run), rel=0.25)
+
+
+def test_shared_documents_in_another_order():
+    """Catches a split of one's own documents, permuted by the seed, taken for other documents."""
+    draw = np.random.default_rng(0)
+    first, second = (
+        evidence_on({(1, "pair"): draw.uniform(0.3, 1, 40), (1, "elsewhere"): 0.0})
+        for _ in range(2)
+    )
+    at = draw.permutation(40)
+    mixed = {name: getattr(second, name)[..., at] for name in ARRAYS}
+    pooled = Evidence.pool([first, dataclasses.replace(second, **mixed)])
+    assert pooled.crossed
+    assert judge(pooled, EVALUATION) == judge(Evidence.pool([first, second]), EVALUATION)
+
+
+def test_a_document_that_runs_share_counts_once():
+    """Catches a verdict on eight documents, since three runs have them."""
+    run = evidence_on(INDUCED, clean=np.full(8, 0.9), corrupted=np.full(8, 0.1))
+    assert judge(Evidence.pool([run] * 3), EVALUATION).verdict == "undecided"
+    apart = [dataclasses.replace(run, names=run.names + 100 * i) for i in range(3)]
+    assert judge(Evidence.pool(apart), EVALUATION).verdict == "induction"

@@ -85,6 +85,15 @@ class TestDepth:
         verdict = verdict_on(shares | {(1, "loose"): 0.0, (1, "question"): 0.5}, layers=3)
         assert verdict.verdict == "mixed"
 
+    @pytest.mark.parametrize("first", [0.99, 0.1])
+    def test_the_convolution_that_holds_the_pair_is_named(self, first):
+        """Catches the convolution of the last layer below named in place of another one's."""
+        shares = {(1, "loose"): 1.0, (1, "elsewhere"): 1.0, (2, "pair"): 1.0}
+        shares |= {(layer, "pair", "local"): 0.99 for layer in (0, 1)}
+        shares |= {(0, "next_key", "local"): first, (1, "next_key", "local"): 1.09 - first}
+        verdict = verdict_on(shares, layers=3, local=(0, 1))
+        assert (verdict.verdict, verdict.binding) == ("induction", "convolution_at_next_key")
+
     @pytest.mark.parametrize("layer", [0, 1, 2])
     def test_the_first_layer_that_has_the_answer_retrieves(self, layer):
         """Catches the last layer named, whose output at the query always restores."""
