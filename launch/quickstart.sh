@@ -10,8 +10,12 @@ case "${1:-}" in
 -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0" && exit ;;
 -*) echo "error: unknown option '$1': valid are --help, or the name of a folder" >&2 && exit 2 ;;
 esac
-cd "$(dirname "$0")/.."
 workdir="${1:-runs/quickstart}"
+case "${1:-}" in
+"" | /*) ;;
+*) workdir="$PWD/$1" ;;
+esac
+cd "$(dirname "$0")/.."
 smoke="${SMOKE:+,smoke=True}"
 # shellcheck source=launch/environment.sh
 source launch/environment.sh

@@ -25,7 +25,7 @@ import pandas as pd
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.transparency import Concentration, concentration
 from mecheval_jax.evaluation.verdict.readings import has_learned
-from mecheval_jax.experiment import Experiment
+from mecheval_jax.experiment import Experiment, documents_asked
 from mecheval_jax.files import damaged, make_workdir, write_table, write_text
 from mecheval_jax.forms import mismatch
 from mecheval_jax.reporting.table import Column, Table, with_ends
@@ -102,11 +102,7 @@ class Entry:
     @property
     def task(self) -> str:
         """The documents that it was trained and evaluated on, as a text that tells tasks apart."""
-        values = self.experiment.as_dict()
-        task = dict(values["task"])
-        if task.get("sha256"):  # the file's content counts, and not where it lies
-            del task["path"]
-        return json.dumps([task, values["evaluation"]["split"]], sort_keys=True)
+        return documents_asked(self.experiment.as_dict())
 
 
 @dataclasses.dataclass(frozen=True)

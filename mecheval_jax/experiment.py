@@ -150,6 +150,18 @@ class Experiment:
         return hash_of(values)[:16]
 
 
+def documents_asked(values: Mapping[str, Any]) -> str:
+    """The documents that a run is trained and evaluated on, as a text that tells tasks apart.
+
+    Args:
+        values: Its sections, as in ``config.json``.
+    """
+    task = dict(values["task"])
+    if task.get("sha256"):  # the file's content counts, and not where it lies
+        task.pop("path", None)
+    return json.dumps([task, values["evaluation"].get("split")], sort_keys=True)
+
+
 def task_of(config: ConfigDict | Mapping[str, Any]) -> Task:
     """The task of a config alone, of which documents can be looked at before they suffice.
 

@@ -29,6 +29,7 @@ REMEDIES = {
     errno.ENOENT: "it is not there, or was removed in the meantime",
     errno.ESTALE: f"the file system lost it: mount it again, {RESUMES}",
     errno.ENOTDIR: "a part of the path is a file",
+    errno.EEXIST: "a folder has to be there, and it is a file",
     errno.EISDIR: "a file has to be there, and it is a folder",
     errno.ELOOP: "its links lead in a circle",
     errno.ENAMETOOLONG: "choose a shorter name",
@@ -58,7 +59,7 @@ SAID = {
 PATH = re.compile(r"\"(/[^\"]+)\"")
 """A path in what a library says."""
 
-NAMED = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
+NAMED = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 """Numbers that mean something to a user only where the error names the file. Of a folder of files
 that belong together they say that it is damaged, and not that the machine refuses it."""
 

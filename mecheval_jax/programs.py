@@ -7,6 +7,8 @@ is the only top-level one in a user's environment; the same files are read in bo
 import ast
 import pathlib
 import re
+import sys
+from collections.abc import Sequence
 
 from mecheval_jax.errors import choose
 
@@ -28,6 +30,28 @@ ROOT = _SHIPPED if _SHIPPED.is_dir() else pathlib.Path(__file__).parents[1]
 def command(program: str) -> str:
     """The command by which a user starts a program, for messages."""
     return f"{COMMAND} {program}" if ROOT == _SHIPPED else f"python -m launch.{program}"
+
+
+def running() -> str | None:
+    """Name of the program that this process runs; None for others, such as a notebook."""
+    started = sys.argv[0]
+    subcommand = started.removeprefix(f"{COMMAND} ")
+    file = pathlib.PurePath(started)
+    name = subcommand if subcommand != started else file.stem
+    ours = subcommand != started or file.parent.name == "launch"
+    return name if ours and name in names() else None
+
+
+def without_flags(arguments: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Arguments of a program without some flags and their values."""
+    kept, skip = [], False
+    for argument in arguments:
+        name, given, _ = argument.lstrip("-").partition("=")
+        dropped = argument.startswith("-") and name in names
+        if not (skip or dropped):
+            kept.append(argument)
+        skip = dropped and not given and not skip
+    return kept
 
 
 def in_users_words(text: str) -> str:

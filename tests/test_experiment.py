@@ -4,7 +4,7 @@ import pytest
 
 from configs.base import base
 from mecheval_jax.errors import UserError
-from mecheval_jax.experiment import Experiment
+from mecheval_jax.experiment import Experiment, documents_asked
 from tests.support import small
 
 
@@ -126,3 +126,19 @@ def test_options_of_analyses_are_checked():
     values["analyses"] = {"probe": {}}
     with pytest.raises(UserError, match=r"field of analyses 'probe' \(did you mean 'probes'"):
         Experiment.from_config(values)
+
+
+def test_which_documents_are_the_same():
+    """Catches one file at two places taken for two tasks, and two splits for one."""
+    one = {
+        "task": {"name": "documents", "path": "a", "sha256": "x"},
+        "evaluation": {"split": "dev"},
+    }
+    elsewhere = one | {"task": one["task"] | {"path": "/b/a"}}
+    assert documents_asked(one) == documents_asked(elsewhere)
+    for other in (
+        one | {"evaluation": {"split": "test"}},
+        one | {"task": one["task"] | {"sha256": "y"}},
+        one | {"task": {"name": "documents", "path": "a"}},
+    ):
+        assert documents_asked(other) != documents_asked(one)

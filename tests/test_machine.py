@@ -19,6 +19,7 @@ def caused_by(error, cause):
         (OSError(errno.ENOSPC, "No space left on device"), "No space left on device: make room"),
         (OSError(errno.EACCES, "Permission denied", "/a"), "/a: Permission denied: choose"),
         (OSError(errno.ENOENT, "No such file", "/a"), "/a: No such file: it is not there"),
+        (FileExistsError(errno.EEXIST, "File exists", "/a"), "/a: File exists: a folder has to be"),
         (caused_by(RuntimeError("x"), OSError(errno.EMFILE, "Too many")), "raise the limit"),
         (
             ValueError('RESOURCE_EXHAUSTED: writing "/a/b": No space left on device [os 28]'),

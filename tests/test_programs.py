@@ -23,6 +23,23 @@ def test_every_program_says_what_it_does(name):
 
 
 @pytest.mark.parametrize(
+    ("started", "name"),
+    [
+        ("/some where/launch/study.py", "study"),
+        ("launch/sweep.py", "sweep"),
+        ("mecheval choose", "choose"),
+        ("/home/me/train.py", None),
+        ("/bin/pytest", None),
+        ("", None),
+    ],
+)
+def test_which_program_runs(started, name, monkeypatch):
+    """Catches a script of the user's, or a notebook, taken for a program."""
+    monkeypatch.setattr("sys.argv", [started])
+    assert programs.running() == name
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "recall:width=64",

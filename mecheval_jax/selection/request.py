@@ -13,7 +13,6 @@ from mecheval_jax.experiment import Experiment
 from mecheval_jax.fields import LARGEST, LARGEST_NUMBER, MOST_SEEDS
 from mecheval_jax.selection.documents import fitted
 from mecheval_jax.store.choice import COSTS
-from mecheval_jax.store.status import without_flags
 
 MIXERS = ("attention", "based", "mamba", "gated_delta_net", "hyena")
 """Architectures that are compared by default, with the hybrid of `HYBRID`."""
@@ -161,7 +160,7 @@ VARIED = ("workdir", "mixer", "widths", "learning_rates", "seeds", "budget")
 def commands_of(arguments: Sequence[str], workdir: str) -> Commands:
     """The commands of a program's arguments."""
     program = programs.command("choose")
-    bare = shlex.join(without_flags(arguments, VARIED))
+    bare = shlex.join(programs.without_flags(arguments, VARIED))
     return Commands(f"{program} {shlex.join(arguments)}", f"{program} {bare}", workdir)
 
 

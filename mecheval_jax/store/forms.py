@@ -72,6 +72,7 @@ EXAMPLE = {
 """``example.json``"""
 
 PROVENANCE = {
+    "program?": (str, None),
     "arguments?": [str],
     "folder?": str,
     "versions?": {...: str},

@@ -87,6 +87,11 @@ def dev_rows(metrics: pathlib.Path, members: range | None = None) -> list[dict[s
     return [row for row, found in rows if found is not None and found == found]  # no NaN
 
 
+def last_dev(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The last evaluation on dev documents among the rows of a run; empty if there is none."""
+    return next((row for row in reversed(rows) if row["split"] == "dev"), {})
+
+
 def by_member(rows: Iterable[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
     """Rows of a group by the number of the member, each in their order."""
     found: dict[int, list[dict[str, Any]]] = {}

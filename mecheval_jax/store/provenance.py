@@ -5,6 +5,7 @@ import importlib.metadata
 import os
 import pathlib
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,13 +14,16 @@ from typing import Any
 import jax
 
 import mecheval_jax
-from mecheval_jax import trust
+from mecheval_jax import programs, trust
 from mecheval_jax.console import say
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import sha256_of
 from mecheval_jax.partitioning.devices import device_name
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+PART = ("shard", "groups", "coordinator", "processes", "process_id")
+"""Flags that say which part of the work a process does."""
 
 _said: set[tuple[str, str]] = set()
 """Folders and mixers of which it was said that their file has changed."""
@@ -46,10 +50,26 @@ def provenance(experiment: Experiment, *, here: bool = True) -> dict[str, Any]:
         "data_seed": experiment.training.data_seed,
         "config_hash": experiment.fingerprint(),
         "own_code": own_code(experiment.model.mixer),
+        "program": programs.running(),
         "arguments": sys.argv[1:],
         "folder": os.getcwd(),
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+
+
+def command_of(known: Mapping[str, Any], program: str) -> str | None:
+    """The command that made what a folder holds, for all of its work; None if no command did.
+
+    Args:
+        known: Content of ``provenance.json``.
+        program: Program that is taken to have made it where the content does not name one, as it
+            did not in earlier versions.
+    """
+    program, arguments = known.get("program", program), known.get("arguments")
+    if program is None or arguments is None:
+        return None
+    whole = programs.without_flags(arguments, PART)
+    return f"{programs.command(program)} {shlex.join(whole)}"
 
 
 def own_code(mixer: str) -> dict[str, str]:

@@ -104,6 +104,8 @@ def record_group(folder: GroupFolder, count: int, results: Iterable[MemberResult
         results: Results of the members, in the order of the group's checkpoints; only read on
             the process that writes.
     """
+    # Until all is written, the group is not finished: it may have been, with less measured.
+    folder.table.unlink(missing_ok=True)
     metrics, rows, answers = by_member(folder.read_metrics()), [], {}
     for place, result in enumerate(results):
         own = metrics.get(result.number, [])

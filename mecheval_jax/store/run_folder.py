@@ -190,7 +190,9 @@ class RunFolder(TrainingFolder):
     def open_as_member(
         self, experiment: Experiment, place: int, of: int, metrics: Iterable[Mapping[str, Any]]
     ) -> None:
-        """Make the folder that of a member of a group; what was found before is gone.
+        """Make the folder that of a member of a group; answers and a verdict found before are gone.
+
+        Analyses, transitions and a report stay: they are of the same parameters.
 
         Args:
             experiment: Experiment of the member.

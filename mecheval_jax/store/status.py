@@ -10,13 +10,11 @@ import functools
 import math
 import os
 import pathlib
-import shlex
 import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from mecheval_jax import programs
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import is_alive, read_json
 from mecheval_jax.forms import COUNT
@@ -25,6 +23,7 @@ from mecheval_jax.store.forms import PROVENANCE
 from mecheval_jax.store.left_out import LeftOut
 from mecheval_jax.store.lock import held_by
 from mecheval_jax.store.metrics import dev_rows, read_rows
+from mecheval_jax.store.provenance import command_of
 from mecheval_jax.store.remedies import AS_IT_WAS
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupStatus, SweepFolder
@@ -40,9 +39,6 @@ TOTALS = (*SUMMED, "step", "steps", "rate", "best_accuracy")
 
 DAMAGED = "damaged"
 """State of a group whose ``status.json`` cannot be read, in an overview alone."""
-
-PART = ("shard", "groups", "coordinator", "processes", "process_id")
-"""Flags that say which part of the work a process does."""
 
 
 class NamedStatus(NamedTuple):
@@ -220,10 +216,15 @@ def _best_member(
         rows = left_out.part(group.name, read, [])
         if rows:
             # As in best.csv, of equal accuracies the one with the lower loss.
-            row = max(rows, key=lambda row: (row["accuracy"], -row.get("loss", math.inf)))
+            row = max(rows, key=lambda row: (row["accuracy"], -_loss_of(row)))
             member = row["member"]
             return Best(group.name, member, row["accuracy"], dict(changes[member]))
     return None
+
+
+def _loss_of(row: dict[str, Any]) -> float:
+    loss = row.get("loss")
+    return math.inf if loss is None else loss
 
 
 def _of_run(folder: RunFolder, patience: float) -> Overview:
@@ -267,21 +268,5 @@ def _age(process: int) -> float | None:
     return time.clock_gettime(time.CLOCK_BOOTTIME) - began / os.sysconf("SC_CLK_TCK")
 
 
-def without_flags(arguments: Sequence[str], names: Sequence[str]) -> list[str]:
-    """Arguments of a program without some flags and their values."""
-    kept, skip = [], False
-    for argument in arguments:
-        name, given, _ = argument.lstrip("-").partition("=")
-        dropped = argument.startswith("-") and name in names
-        if not (skip or dropped):
-            kept.append(argument)
-        skip = dropped and not given and not skip
-    return kept
-
-
 def _command(provenance: pathlib.Path, program: str) -> str | None:
-    arguments = read_json(provenance, PROVENANCE, absent={}).get("arguments")
-    if arguments is None:
-        return None
-    whole = without_flags(arguments, PART)
-    return f"{programs.command(program)} {shlex.join(whole)}"
+    return command_of(read_json(provenance, PROVENANCE, absent={}), program)

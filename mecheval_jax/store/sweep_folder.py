@@ -273,6 +273,8 @@ class SweepFolder(Folder):
         self.check_links()
         values = read_json(self.sweep, SWEEP, remedy=AS_IT_WAS)
         members = len(values["members"])
+        if not values["groups"]:
+            raise damaged(self.sweep, "it has no groups", AS_IT_WAS)
         for group in values["groups"]:
             # Its name is a folder's: one that leads elsewhere is nobody's.
             if not PLAIN.fullmatch(group["name"]):

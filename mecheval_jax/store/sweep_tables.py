@@ -27,6 +27,7 @@ from mecheval_jax.statistics.crossed import Answers, difference, share_above
 from mecheval_jax.statistics.intervals import wilson
 from mecheval_jax.store.columns import identity
 from mecheval_jax.store.left_out import LeftOut
+from mecheval_jax.store.metrics import last_dev
 from mecheval_jax.store.remedies import WRITTEN_AGAIN
 from mecheval_jax.store.sweep_answers import read_answers, together
 from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder, confidence_of
@@ -187,7 +188,7 @@ def member_rows(
     """
     constants = {"member": number, "group": group} | identity(experiment)
     constants |= {name: getattr(experiment.training, name) for name in HYPERPARAMETERS}
-    last = next((row for row in reversed(metrics) if row["split"] == "dev"), {})
+    last = last_dev(metrics)
     values = {name: summary[name] for name in ("accuracy", "likelihood", "loss")}
     values |= {"floor": summary["floors"]["best"]}
     values |= {f"dev_{name}": last.get(name) for name in ("accuracy", "loss")}

@@ -21,6 +21,7 @@ from mecheval_jax.evaluation.config import CORRUPTION, RESTORE
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import hash_of, read_table
 from mecheval_jax.site_path import SitePath, in_mixer
+from mecheval_jax.store.metrics import last_dev
 from mecheval_jax.store.row_selection import attributions, newest, rows_with
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
@@ -226,10 +227,9 @@ def row_of(run: RunFolder, experiment: Experiment) -> dict[str, Any]:
         UserError: If the run has no summary, or a damaged one.
     """
     summary = run.read_finished()
-    dev = [row["accuracy"] for row in run.read_metrics() if row["split"] == "dev"]
     row = config_values(experiment) | {
         "documents": experiment.evaluation.documents,
-        "dev_accuracy": dev[-1] if dev else None,
+        "dev_accuracy": last_dev(run.read_metrics()).get("accuracy"),
         "dev_documents": experiment.training.evaluation_documents,
         "floor": summary["floors"]["best"],
         "copying": summary["floors"].get("copy_next"),

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 
 import jax
@@ -97,12 +97,12 @@ class StudyOutcome:
     Attributes:
         judgements: Judgements of all findings.
         not_run: Groups that were not run, each with the reason.
-        failed: Number of groups that failed.
+        failed: Errors of the groups that failed, by name.
     """
 
     judgements: list[Judgement]
     not_run: list[str]
-    failed: int = 0
+    failed: Mapping[str, Exception] = dataclasses.field(default_factory=dict)
 
 
 def run_study(
@@ -144,13 +144,14 @@ def _run_study(
     if request.dry_run:
         return StudyOutcome([], [])
 
-    not_run, failed = [], 0
+    not_run: list[str] = []
+    failed: dict[str, Exception] = {}
     for part, sweep in work:
         if sweep is not None:
             out = _Sweeping(folder, part, sweep, request, clock, started)
             out.run()
             not_run += out.not_run
-            failed += out.failed
+            failed |= out.failed
     not_run += [f"{part.name}: not asked for (--only)" for part in every if part not in asked]
     judgements = _conclude(folder, request, every, not_run)
     return StudyOutcome(judgements, not_run, failed)
@@ -244,7 +245,7 @@ class _Sweeping:
         self.clock, self.started = clock, started
         self.own, self.interventions = folder.sweep(part.name), request.measured(part)
         self.not_run: list[str] = []
-        self.failed = 0
+        self.failed: dict[str, Exception] = {}
 
     def run(self) -> None:
         """Run the groups of the experiment, and write its table."""
@@ -274,7 +275,7 @@ class _Sweeping:
             if outcome.failed:
                 reason = one_line(outcome.error, 200)
                 self.not_run.append(f"{self.part.name}/{group.name}: failed ({reason})")
-                self.failed += 1
+                self.failed |= outcome.failed
             else:
                 _observe(self.clock, self.own, group.name, self.part)
             self._tabulate()

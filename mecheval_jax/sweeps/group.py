@@ -25,6 +25,7 @@ from mecheval_jax.training.ensemble.member_programs import MemberPrograms
 from mecheval_jax.training.ensemble.mesh import member_mesh, on_members, shard_members
 from mecheval_jax.training.ensemble.strategy import KINDS, Strategy
 from mecheval_jax.training.ensemble.strategy_choice import AUTO, Choices, Memory, choose_strategy
+from mecheval_jax.training.host_steps import are_in_parts
 from mecheval_jax.training.loop import fit, restore_or_create
 from mecheval_jax.training.members import Ensemble, stack
 from mecheval_jax.training.preemption import Preemption
@@ -45,7 +46,7 @@ class Options:
     """How a group is computed; no option changes a result by more than rounding.
 
     Attributes:
-        strategy: One of `members.KINDS`, or ``auto`` for the one that is measured to be fastest.
+        strategy: One of `strategy.KINDS`, or ``auto`` for the one that is measured to be fastest.
         at_once: Number of members that a device computes together; as many as fit if None.
         interventions: Level of measurement of every member, a name in `SITES`.
         writers: Names of trackers (`store.trackers.TRACKERS`) that get the metrics beside the
@@ -183,9 +184,11 @@ class _GroupRun:
                 return kept
             self.say(f"members were computed by {kept}: from here on numbers differ by rounding")
         device, model = jax.devices()[0], self.ensemble.model
-        shape = shape_of(self.plan.experiments[0])
+        shape, training = shape_of(self.plan.experiments[0]), self.ensemble.training
+        on_host = not self.ensemble.task.traceable
+        parts = " in parts" if on_host and are_in_parts(training, device.platform) else ""
         key = (
-            f"{shape.fingerprint()} {model.mixer} width {model.width}, "
+            f"{shape.fingerprint()}{parts} {model.mixer} width {model.width}, "
             f"{self.programs.on_each} members on each of {self.programs.mesh.size} "
             f"{device.platform} {device_name(device)}, jax {jax.__version__}"
         )

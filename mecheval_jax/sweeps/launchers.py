@@ -20,10 +20,10 @@ from typing import Any
 
 import jax
 
+from mecheval_jax import programs
 from mecheval_jax.command_line import ERROR, REQUEUE
 from mecheval_jax.errors import USAGE_ERROR, Stopped, UserError, choose, one_line
 from mecheval_jax.fields import field_value_of_text
-from mecheval_jax.store.status import without_flags
 
 LAUNCHERS = ("none", "local", "slurm")
 """Where groups run: in this process, in processes of this machine, or as an array job of Slurm."""
@@ -154,6 +154,12 @@ class JobEnd:
         return f"{self.name}: {self.state} (job {self.job}, {code}); {hint}"
 
 
+def check_retries(retries: int) -> None:
+    """Raise UserError if groups cannot be run again so often."""
+    if retries < 0:
+        raise UserError(f"retries are {retries}: at least 0")
+
+
 @dataclasses.dataclass(frozen=True)
 class Jobs:
     """How groups are run: as jobs, or in this process.
@@ -178,6 +184,7 @@ class Jobs:
 
     def __post_init__(self):
         launcher = choose("launcher", self.launcher, LAUNCHERS)
+        check_retries(self.retries)
         if self.slurm and launcher == "none":
             raise UserError(
                 f"--slurm={self.slurm} is of jobs, and none are launched: give --launcher=slurm"
@@ -204,7 +211,7 @@ class Jobs:
 
     def command(self, group: str) -> list[str]:
         """The command that runs one group."""
-        arguments = without_flags(self.arguments, LAUNCHER_FLAGS)
+        arguments = programs.without_flags(self.arguments, LAUNCHER_FLAGS)
         own = f"--groups={group}", "--retries=0"
         return [sys.executable, "-m", "launch.sweep", *arguments, *own]
 
@@ -266,9 +273,10 @@ def launch_jobs(
     executor = submitit.AutoExecutor(
         folder=folder, cluster=launcher, slurm_max_num_timeout=MAX_REQUEUES
     )
-    executor.update_parameters(
-        **{"timeout_min": TIMEOUT_MINUTES[launcher], "name": "mecheval_jax"} | parameters
-    )
+    # Programs say everything on stderr, and the log that is named has to hold it.
+    defaults = {"name": "mecheval_jax", "stderr_to_stdout": True}
+    defaults["timeout_min"] = TIMEOUT_MINUTES[launcher]
+    executor.update_parameters(**defaults | parameters)
     if launcher == "local" and "gpus_per_node" not in parameters:
         commands = {name: [*_same_gpus(), *command] for name, command in commands.items()}
 

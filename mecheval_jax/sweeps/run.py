@@ -18,7 +18,7 @@ from mecheval_jax.store.provenance import versions
 from mecheval_jax.store.sweep_folder import GroupFolder, GroupStatus, SweepFolder
 from mecheval_jax.store.sweep_tables import SweepTables, write_tables
 from mecheval_jax.sweeps.group import Options, run_group
-from mecheval_jax.sweeps.launchers import JobEnd, Jobs, launch_jobs
+from mecheval_jax.sweeps.launchers import JobEnd, Jobs, check_retries, launch_jobs
 from mecheval_jax.sweeps.plan import GroupPlan, Sweep, open_folder
 from mecheval_jax.training.checkpoints import damage
 from mecheval_jax.training.checks import check_training
@@ -191,7 +191,11 @@ def run_with_retries(
 
     Returns:
         The last error; None if the task was done.
+
+    Raises:
+        UserError: If `retries` is negative.
     """
+    check_retries(retries)
     for left in range(retries, -1, -1):
         try:
             task()
@@ -207,7 +211,7 @@ def run_with_retries(
                 return error
         else:
             return None
-    raise ValueError(f"retries is {retries}: it must be at least 0")
+    raise AssertionError("retries were checked")
 
 
 def collect(folder: SweepFolder) -> int:
@@ -259,6 +263,8 @@ def launch_sweep(
     folder, plans = SweepFolder(workdir), sweep.groups if groups is None else groups
     _check(plans, options)
     open_folder(folder, sweep, here=False)
+    for each in plans:
+        _status_of(folder.group(each.name))  # a damaged one is written anew
     names = [p.name for p in plans if not _is_finished(folder.group(p.name), options)]
     ends: dict[str, JobEnd] = {}
     with Preemption() as preemption:

@@ -19,6 +19,7 @@ import jax
 import numpy as np
 
 from mecheval_jax.array_types import PyTree
+from mecheval_jax.training.config import TrainingConfig
 from mecheval_jax.training.data import BLOCK, HostDocuments
 from mecheval_jax.training.state import Policy, TrainState
 from mecheval_jax.training.step import (
@@ -39,6 +40,15 @@ take a minute more to compile (two layers of attention, L = 5), and save 6 ms a 
 
 MOST_COMBINATIONS = 8
 """Number of combinations of shapes among the first batches up to which a step is one program."""
+
+
+def are_in_parts(training: TrainingConfig, platform: str) -> bool:
+    """Whether the documents of a step are computed in parts of similar lengths.
+
+    That saves work on a CPU, and takes longer to compile. On an accelerator, where a small step
+    waits for its operations to start, it would cost more of these.
+    """
+    return platform == "cpu" and training.steps >= STEPS_WORTH_PARTS
 
 
 class HostSteps:
@@ -73,10 +83,7 @@ class HostSteps:
         programs, training = self._programs, self._training
         rows_sharding = programs.rows_sharding if programs.mesh.size > 1 else None
         shared = training.batch_size, training.training_batches, rows_sharding
-        # Parts save work on a CPU, and take longer to compile. On an accelerator, where a small
-        # step waits for its operations to start, they would cost more of these.
-        on_cpu = programs.mesh.devices.flat[0].platform == "cpu"
-        in_parts = on_cpu and training.steps >= STEPS_WORTH_PARTS
+        in_parts = are_in_parts(training, programs.mesh.devices.flat[0].platform)
         unit = training.gradient_accumulation if in_parts else None
         return {
             seed: HostDocuments(programs.ensemble.task, jax.random.key(seed), *shared, unit=unit)

@@ -14,6 +14,7 @@ from mecheval_jax.store.metrics import (
     by_member,
     dev_rows,
     forget_after,
+    last_dev,
     open_writers,
     read_rows,
     rise,
@@ -35,6 +36,13 @@ def test_files_hold_the_same_rows(tmp_path):
         "step,split,loss,accuracy,seconds_per_step\n10,train,2.5,0.25,0.1\n10,dev,2.25,0.5,\n"
     )
     assert read_rows(tmp_path / "metrics.jsonl") == [TRAIN, DEV]
+
+
+def test_the_last_evaluation_on_dev_documents():
+    """Catches the last row of training, and the first evaluation."""
+    later = DEV | {"step": 20, "accuracy": 0.75}
+    assert last_dev([DEV, TRAIN, later, TRAIN]) == later
+    assert last_dev([TRAIN]) == {}
 
 
 def test_members_have_a_column(tmp_path):

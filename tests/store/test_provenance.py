@@ -32,11 +32,22 @@ def test_provenance(tmp_path):
     assert provenance["device_count"] == 1
     assert provenance["data_seed"] == 0
     assert provenance["arguments"] == sys.argv[1:]
+    assert provenance["program"] is None
     started = datetime.datetime.fromisoformat(provenance["started"])
     assert abs(datetime.datetime.now(datetime.UTC) - started) < datetime.timedelta(hours=1)
     commit = provenance["commit"]
     assert commit is None or re.fullmatch(r"[0-9a-f]{40}(\+changes)?", commit)
     assert folder.experiment() == experiment
+
+
+def test_the_command_that_made_a_folder():
+    """Catches the program guessed where it is known, as for sweeps of a study, and a job's part."""
+    arguments = ["--scale=laptop", "--shard", "0/2", "--workdir=a b"]
+    made = module.command_of({"program": "study", "arguments": arguments}, "sweep")
+    assert made == "python -m launch.study --scale=laptop '--workdir=a b'"
+    assert module.command_of({"arguments": ["--x=1"]}, "sweep") == "python -m launch.sweep --x=1"
+    assert module.command_of({"program": None, "arguments": ["-q"]}, "sweep") is None
+    assert module.command_of({"program": "sweep"}, "sweep") is None
 
 
 def test_a_folder_opened_again_keeps_where_it_came_from(tmp_path):

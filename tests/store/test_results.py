@@ -135,3 +135,21 @@ def test_members_of_a_group(tmp_path, batch):
         assert run.experiment() == small.experiment(seed=n)
         (row,) = (json.loads(line) for line in run.metrics.read_text().splitlines())
         assert row == dev | {"accuracy": n / 10}
+
+
+def test_a_group_that_is_measured_again_is_not_finished(tmp_path, batch):
+    """Catches the table of an earlier measurement beside members that a kill has left half."""
+    folder = GroupFolder(tmp_path / "groups" / "attention")
+    folder.path.mkdir(parents=True)
+    write_rows(folder.metrics, [{"step": 20, "split": "dev", "member": 0, "accuracy": 0.5}])
+
+    def results(fails):
+        yield MemberResult(0, small.experiment(), batch, answers(batch, 0.5), None, 20, {})
+        if fails:
+            raise KeyboardInterrupt
+
+    record_group(folder, 1, results(fails=False))
+    assert folder.has_table()
+    with pytest.raises(KeyboardInterrupt):
+        record_group(folder, 1, results(fails=True))
+    assert not folder.has_table()

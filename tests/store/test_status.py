@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from mecheval_jax.errors import UserError
+from mecheval_jax.files import read_json
 from mecheval_jax.reporting.terminal.live import advice, duration, show_overview
 from mecheval_jax.store.run_folder import RunFolder, write_json
 from mecheval_jax.store.status import is_dead, read_overview, seconds_left, total
@@ -46,10 +47,25 @@ def test_a_sweep_from_its_files(sweep):
     assert advice(overview) == "running"
 
 
+def test_a_row_without_a_loss(sweep):
+    """Catches a traceback where a score that is not needed is missing."""
+    metrics = sweep.group("g0").metrics
+    row = {"step": 100, "split": "dev", "member": 0, "accuracy": 0.95, "loss": None}
+    metrics.write_text(f"{json.dumps(row)}\n")
+    assert read_overview(sweep.path).best.accuracy == 0.95
+
+
 def test_a_choice_goes_on_by_its_own_program(sweep):
     """Catches the command of a sweep, which does not know the flags of a choice."""
     write_json(sweep.path / "plan.json", {"length": 64})
     assert read_overview(sweep.path).resume.startswith("python -m launch.choose --config=c.py")
+
+
+def test_a_sweep_of_a_study_goes_on_by_it(sweep):
+    """Catches the command of a sweep where another program made it."""
+    provenance = read_json(sweep.provenance)
+    write_json(sweep.provenance, provenance | {"program": "study"})
+    assert read_overview(sweep.path).resume.startswith("python -m launch.study --config=c.py")
 
 
 def test_a_process_that_is_gone(sweep):

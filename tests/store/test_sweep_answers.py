@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.accuracy import names_of
 from mecheval_jax.store.sweep_answers import (
     answers_of_member,
     read_answers,
@@ -27,7 +28,9 @@ def test_answers_are_kept_by_number_and_document(tmp_path):
     write_answers(tmp_path / "b.npz", {5: member(0)})
     known = read_answers([tmp_path / "a.npz", tmp_path / "b.npz", tmp_path / "none.npz"])
     assert sorted(known) == [4, 5, 7]
-    assert known[4].correct.tolist() == [[1, 0, 1, 0, 1, 0]]
+    answers = dict(zip(known[4].names[0].tolist(), known[4].correct[0].tolist(), strict=True))
+    in_order = [answers[name] for name in names_of(planted.documents(planted.TASK, 6, 0)).tolist()]
+    assert in_order == [1, 0, 1, 0, 1, 0]
     assert known[4].asked.sum() == 6
     np.testing.assert_array_equal(known[4].names, known[5].names)
     assert (known[4].names != known[7].names).all()

@@ -38,6 +38,7 @@ def test_a_sweep_that_is_damaged(sweep):
     for wrong in (
         {"base": {}},
         {"groups": [{}]},
+        {"groups": []},
         {"groups": [group]},
         {"members": [3]},
         {"groups": [elsewhere]},

@@ -68,27 +68,31 @@ def test_mistakes_in_launchers(monkeypatch):
 
 
 def test_jobs_on_this_machine(tmp_path, monkeypatch):
-    """Catches a failed job taken for a finished one, and devices that submitit hides."""
+    """Catches a failed job taken for a finished one, devices that submitit hides, a lost reason."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     seen = tmp_path / "seen"
     commands = {
         "good": ["bash", "-c", f"echo $CUDA_VISIBLE_DEVICES > {seen}; echo hello"],
         "bad": ["bash", "-c", "exit 3"],
+        "refused": ["bash", "-c", f"echo 'error: 1 is too many' >&2; exit {USAGE_ERROR}"],
         "killed": ["bash", "-c", "kill -9 $$"],
         "stopped": ["bash", "-c", f"exit {REQUEUE}"],
     }
     said = []
-    ends = launch_jobs(commands, Jobs("local", at_once=4), tmp_path / "jobs", said.append)
+    ends = launch_jobs(commands, Jobs("local", at_once=5), tmp_path / "jobs", said.append)
     assert {end.name: (end.state, end.code) for end in ends} == {
         "good": ("finished", 0),
         "bad": ("failed", 3),
+        "refused": ("failed", USAGE_ERROR),
         "killed": ("failed", -9),
         "stopped": ("preempted", REQUEUE),
     }
     assert seen.read_text() == "3\n"
     (good,) = (end for end in ends if end.name == "good")
     assert "hello" in good.log.read_text()
-    assert len(said) == 8  # the start and the end of each
+    (refused,) = (end for end in ends if end.name == "refused")
+    assert str(refused.error) == f"1 is too many ({refused.log})"
+    assert len(said) == 10  # the start and the end of each
     assert any(line.startswith("bad: failed (job") and "exit code 3" in line for line in said)
 
 

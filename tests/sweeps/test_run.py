@@ -47,6 +47,8 @@ def test_retries():
     error = sweeps.run_with_retries("g1", task, 1, said.append)
     assert isinstance(error, RuntimeError)
     assert len(calls) == 2
+    with pytest.raises(UserError, match="retries are -1"):
+        sweeps.run_with_retries("g1", task, -1, said.append)
 
 
 def test_what_is_not_retried():

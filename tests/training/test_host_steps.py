@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from mecheval_jax.training import host_steps
+from mecheval_jax.training.config import TrainingConfig
 from mecheval_jax.training.data import HostDocuments
 from mecheval_jax.training.state import Policy
 from tests.support import small
@@ -97,3 +98,12 @@ def test_micro_batches_of_parts(losses_of, most_combinations):
     accumulating = made(gradient_accumulation=2)
     in_parts = losses_of(accumulating, True, most_combinations)
     np.testing.assert_allclose(in_parts, losses_of(made(), False), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("steps", "platform", "parts"),
+    [(10_000, "cpu", True), (9_999, "cpu", False), (10_000, "gpu", False)],
+)
+def test_when_documents_are_in_parts(steps, platform, parts):
+    """Catches parts on an accelerator, or in a run that is over before they are compiled."""
+    assert host_steps.are_in_parts(TrainingConfig(steps=steps), platform) == parts

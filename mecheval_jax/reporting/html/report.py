@@ -1,13 +1,13 @@
 """The report of runs: one HTML file that contains its figures and needs no network."""
 
 import functools
-import json
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError
+from mecheval_jax.experiment import documents_asked
 from mecheval_jax.files import write_text
 from mecheval_jax.reporting.html import reading
 from mecheval_jax.reporting.html.comparison import comparison
@@ -100,7 +100,7 @@ def _comparisons(
     """Comparisons of the runs of each task; runs of different tasks are not compared."""
     by_task: dict[str, list[Reported]] = {}
     for run in runs:
-        by_task.setdefault(json.dumps(run.config["task"], sort_keys=True), []).append(run)
+        by_task.setdefault(documents_asked(run.config), []).append(run)
     for number, of_task in enumerate(by_task.values()):
         prefix = "comparison" if len(by_task) == 1 else f"comparison{number}"
         ids = {run.name: sections[run.name]["id"] for run in of_task}

@@ -19,6 +19,7 @@ from mecheval_jax.reporting.html import cost_tables, reading, run_tables
 from mecheval_jax.reporting.html.drawn_document import drawn, fits, read_lines, restored_lines
 from mecheval_jax.reporting.html.reading import ATTENTION, Reported
 from mecheval_jax.reporting.terminal import tables
+from mecheval_jax.store.provenance import command_of
 from mecheval_jax.store.remedies import written_by
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.tasks.base import Task
@@ -101,7 +102,7 @@ def analyses(
     run: Reported, prefix: str, names: Collection[str] | None = None
 ) -> Iterator[tuple[str, Markup]]:
     """Draw the figure of every analysis, or of those of some names, that has tables."""
-    # Read as text, since a token may be called "nan" or "None".
+    # In matrices a token may be called "nan" or "None".
     found = {
         path.stem: read_table(path, keep_default_na=path.stem != "attention")
         for path in sorted(run.folder.analyses.glob("*.csv"))
@@ -220,11 +221,13 @@ def _commands(run: Reported) -> list[str]:
     """Commands that train the run, intervene on it and report it."""
     workdir = shlex.quote(f"--workdir={run.folder.path}")
     arguments = run.provenance.get("arguments", [])
-    # A run that was trained from Python has no command line of its own.
+    # A run that was trained from Python has no command line of its own, which earlier versions
+    # did not say.
     known = any(argument.lstrip("-").startswith("config") for argument in arguments)
-    train = shlex.join(arguments) if known else f"--config=CONFIG {workdir}"
+    named = known or "program" in run.provenance
+    made = command_of(run.provenance, "train") if named else None
     return [
-        f"{programs.command('train')} {train}",
+        made or f"{programs.command('train')} --config=CONFIG {workdir}",
         f"{programs.command('intervene')} {workdir}",
         f"{programs.command('report')} {workdir}",
     ]

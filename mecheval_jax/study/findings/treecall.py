@@ -26,9 +26,6 @@ from mecheval_jax.study.quantities import Claim, Quantity, any_of
 EASY, LARGE, MEDIUM = "ATR L=5 S=20", "ATR L=5 S=8192", "ATR L=10 S=20"
 HELD_OUT, SIBLINGS = "ATR held-out", "ATR siblings"
 
-DIRECT = {EASY: SSMS, LARGE: SSMS, MEDIUM: ("hyena", "mamba")}
-"""Language -> architectures that retrieve directly of which the study shows runs there."""
-
 
 @finding(15, "L = 5, 20 terminals: Mamba is the best at every width (91 to 97 %), and the others "
          "rise with width", "order of architectures")  # fmt: skip
@@ -73,6 +70,15 @@ def attention_leads_on_large(cells: StudyCells) -> Iterator[Claim]:
             yield drop.above(LITTLE, "losses of others")
 
 
+def _direct(cells: StudyCells, task: str) -> list[str]:
+    """The architectures that retrieve directly of which the study shows runs on a task."""
+    return [
+        mixer
+        for mixer in SSMS
+        if any(cells.published(mixer, width, task) is not None for width in WIDTHS)
+    ]
+
+
 def _mean(cells: StudyCells, mixer: str, task: str, role: str, **which: object) -> Quantity:
     """Mean restored share of the runs of a mixer that learned a task, at the input of layer 1."""
     runs = cells.learned(mixer, task, **which)
@@ -88,7 +94,7 @@ def mechanisms_are_the_same(cells: StudyCells) -> Iterator[Claim]:
     for task in (EASY, LARGE, MEDIUM):
         for mixer in INDUCTION:
             yield _mean(cells, mixer, task, "value").above(MOST, "induction")
-        for mixer in DIRECT[task]:
+        for mixer in _direct(cells, task):
             yield _mean(cells, mixer, task, "value").below(ATTRIBUTION, "direct")
             yield _mean(cells, mixer, task, "key+query").above(HALF, "direct")
         at_value, at_key = (_mean(cells, "base_conv", task, role) for role in ("value", "key"))
@@ -139,17 +145,18 @@ def one_layer_on_treecall(cells: StudyCells) -> Iterator[Claim]:
 def positions_on_treecall(cells: StudyCells) -> Iterator[Claim]:
     """Without positions less with learned ones."""
     for task, small in ((EASY, (16,)), (MEDIUM, (16, 32))):
+        direct = _direct(cells, task)
         for width in WIDTHS:
             gain = {
                 mixer: cells.accuracy(mixer, width, task, positions="none")
                 - cells.accuracy(mixer, width, task, positions="learned")
-                for mixer in ("attention", "based", *DIRECT[task])
+                for mixer in (*INDUCTION, *direct)
             }
             if width in small:
                 yield gain["attention"].above(0.0, "attention")
             elif width >= 128:
                 yield gain["attention"].below(0.0, "attention")
-            for mixer in DIRECT[task]:
+            for mixer in direct:
                 yield gain[mixer].near(0.0, FEW_POINTS, "state space models")
             if (task, width) == (MEDIUM, 32):
                 yield gain["based"].below(0.0, "Based")
@@ -214,7 +221,7 @@ def siblings(cells: StudyCells) -> Iterator[Claim]:
         for width in WIDTHS:
             for layers in (1, 2, 3):
                 accuracy = cells.accuracy(mixer, width, SIBLINGS, layers=layers)
-                if accuracy.published is None:
+                if cells.published(mixer, width, SIBLINGS, layers=layers) is None:
                     continue  # one layer of attention of width 128
                 if layers == 1 and mixer in ("base_conv", "based"):
                     yield accuracy.near(0.75, LITTLE, "one layer")

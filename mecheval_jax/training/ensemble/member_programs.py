@@ -45,7 +45,7 @@ class MemberPrograms(Programs):
 
     def __init__(self, ensemble: Ensemble, mesh: Mesh, strategy: Strategy | None = None):
         self.on_each = padded_count(len(ensemble.runs), mesh) // mesh.size
-        self.strategy = strategy or Strategy("vmap", self.on_each)
+        self._strategy = strategy or Strategy("vmap", self.on_each)
         # Members that only fill the last devices up get a schedule of no steps: they keep no device
         # busy, whatever a checkpoint restores for them.
         steps = np.zeros(self.on_each * mesh.size, np.int32)
@@ -54,6 +54,18 @@ class MemberPrograms(Programs):
         hyperparameters = hyperparameters.replace(steps=shard_members(steps, mesh))
         super().__init__(ensemble, mesh, hyperparameters, members_sharding(mesh))
         self._compiled: dict[tuple[Policy, Strategy], Steps] = {}
+
+    @property
+    def strategy(self) -> Strategy:
+        """The strategy that computes the members."""
+        return self._strategy
+
+    @strategy.setter
+    def strategy(self, strategy: Strategy) -> None:
+        self._strategy = strategy
+        # What an earlier one had made: a resumed group, which measures nothing, makes it anew.
+        for name in ("_birth", "evaluation"):
+            self.__dict__.pop(name, None)
 
     def state_shardings(self, shapes: TrainState) -> PyTree:
         """Shardings of the leaves of a state."""

@@ -209,7 +209,7 @@ def choose_strategy(
         choices: Choices made before.
         key: Name of the shape, the number of members and the platform.
         at_once: Number of members that a device computes together; as many as fit if None.
-        kind: One of `members.KINDS`; ``auto`` to measure.
+        kind: One of `strategy.KINDS`; ``auto`` to measure.
         say: Function that is told which strategy was chosen, and why.
 
     Raises:
@@ -238,7 +238,7 @@ def choose_strategy(
         return chosen
     # The quickest of those that fit is taken, and remembered.
     one_by_one = ("scan", "loop") if programs.ensemble.task.traceable else ("vmap",)
-    candidates = dict.fromkeys([Strategy("vmap", together), *map(Strategy, one_by_one)])
+    candidates = [*dict.fromkeys([Strategy("vmap", together), *map(Strategy, one_by_one)])]
     chosen, times = fastest(candidates, programs.seconds_of)
     steps = len(programs.ensemble.runs) * programs.measured_steps
     listed = ", ".join(f"{name} {1e3 * t / steps:.2f} ms" for name, t in times.items())

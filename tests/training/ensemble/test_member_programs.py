@@ -174,6 +174,17 @@ def test_compiled_programs_go_with_their_group(programs):
     assert gone() is None
 
 
+def test_a_chosen_strategy_makes_all_programs(programs):
+    """Catches first parameters made by the strategy before, which a resumed group never had."""
+    mine = MemberPrograms(programs.ensemble, programs.mesh)
+    before = mine._birth
+    mine.strategy = Strategy("scan")
+    assert mine._birth is not before
+    assert MemberPrograms(programs.ensemble, programs.mesh, Strategy("scan")).strategy == (
+        mine.strategy
+    )
+
+
 def test_measuring_takes_real_steps(programs, monkeypatch):
     """Catches a time of members that are through with their schedule before it is taken."""
     taken = []
