@@ -78,7 +78,8 @@ def lines_of(table: pd.DataFrame) -> Iterator[str]:
     seeds = sorted(table["seed"].unique())
     lines = []
     for arm, rows in table.groupby("arm", sort=False):
-        by_rate = rows.groupby("learning_rate")["dev_accuracy"].mean()
+        # A rate whose members diverged before an evaluation has no accuracy.
+        by_rate = rows.groupby("learning_rate")["dev_accuracy"].mean().fillna(-1.0)
         best = rows[rows["learning_rate"] == by_rate.idxmax()].set_index("seed")
         cells = (_cell(best.loc[seed]) if seed in best.index else "not run" for seed in seeds)
         lines.append([_words(json.loads(arm)), f"{by_rate.idxmax():g}", *cells])

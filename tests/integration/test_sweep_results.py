@@ -33,6 +33,9 @@ def test_members_become_lines(tmp_path):
         "| `based` | 0.001 | 90.0 % [80.0, 100.0] after 1: `induction`, layer 1 "
         "| 80.0 % [70.0, 100.0] after 1: `induction`, layer 1, at value+2 |"
     )
+    # Members that diverged before an evaluation have no accuracy to choose by.
+    *_, line, end = lines_of(table.assign(dev_accuracy=float("nan")))
+    assert line.startswith("| `based` | 0.001 |")
 
 
 def test_tables_of_several_machines_add_up(tmp_path):
