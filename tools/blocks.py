@@ -4,11 +4,15 @@ import pathlib
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from absl import flags
 
 from mecheval_jax import command_line
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
 
 T = TypeVar("T")
 
@@ -71,6 +75,15 @@ def with_block(text: str, lines: Sequence[str], marks: tuple[str, str], name: st
     if not (begun and ended):
         raise UserError(f"{name} has no lines {begin} and {end}: what is written stands between")
     return "\n".join([before + begin, *lines, end + after])
+
+
+def save_figure(draw: Callable[..., "Figure"], table: "pd.DataFrame", path: pathlib.Path) -> None:
+    """Draw a table, and write the figure as an SVG of that path."""
+    from mecheval_jax.reporting.figures.look import Look, looking
+    from mecheval_jax.reporting.figures.saving import save
+
+    with looking(Look(formats=("svg",))):
+        save(draw(table), path.parent, path.stem)
 
 
 def run(main: Callable[[], None]) -> None:

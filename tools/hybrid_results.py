@@ -16,7 +16,7 @@ import pandas as pd
 from absl import flags
 
 from tools import blocks
-from tools.blocks import put_block, table_lines
+from tools.blocks import put_block, save_figure, table_lines
 from tools.sweep_results import accuracy_of, learned, members_of, merged
 
 ABLATION = "resample"
@@ -88,6 +88,28 @@ def put(root: pathlib.Path) -> None:
     put_block(root / "docs" / "experiments.md", list(lines), MARKS)
 
 
+def draw(root: pathlib.Path) -> None:
+    """Draw the figure of the table beside it: what is left of the answer without each layer."""
+    from mecheval_jax.files import read_table
+    from mecheval_jax.reporting.figures.dot_figures import dots_in_lines
+
+    table = read_table(root / TABLE)
+    dots = [
+        {
+            "name": f"{row['mixer']}, seed {row['seed']}",
+            "panel": f"left without it at the {place}",
+            "kind": f"layer {row['layer']}",
+            "value": row[place],
+            "low": row[f"{place}_low"],
+            "high": row[f"{place}_high"],
+        }
+        for _, row in table.iterrows()
+        if learned(row)
+        for place in PLACES
+    ]
+    save_figure(dots_in_lines, pd.DataFrame(dots), (root / TABLE).with_suffix(".svg"))
+
+
 def main() -> None:
     """Run the program."""
     from mecheval_jax.console import say
@@ -99,6 +121,7 @@ def main() -> None:
         rows = merged(root / TABLE, rows, LAYER)
         write_table(root / TABLE, rows)
         say(f"{rows.groupby(MEMBER).ngroups} hybrids in {root / TABLE}")
+    draw(root)
     put(root)
 
 

@@ -18,7 +18,7 @@ from absl import flags
 
 from mecheval_jax.errors import UserError
 from tools import blocks
-from tools.blocks import put_block, table_lines
+from tools.blocks import put_block, save_figure, table_lines
 from tools.sweep_results import accuracy_of, learned, members_of, merged, share
 
 if TYPE_CHECKING:
@@ -93,15 +93,41 @@ def add(root: pathlib.Path, name: str, run: "RunFolder", experiment: "Experiment
 
 
 def draw(folder: pathlib.Path) -> None:
-    """Draw the figure of capacity from its table, if there is one."""
+    """Draw the figures of capacity and of editing from their tables, where there are these."""
     from mecheval_jax.files import read_table
-    from mecheval_jax.reporting.figures.look import Look, looking
+    from mecheval_jax.reporting.figures.dot_figures import dots_in_lines
     from mecheval_jax.reporting.figures.memory_figures import capacities
-    from mecheval_jax.reporting.figures.saving import save
 
     if (folder / "capacity.csv").exists():
-        with looking(Look(formats=("svg",))):
-            save(capacities(read_table(folder / "capacity.csv")), folder, "capacity")
+        save_figure(capacities, read_table(folder / "capacity.csv"), folder / "capacity.svg")
+    if (folder / "editing.csv").exists():
+        runs = read_table(folder / RUNS).set_index("run")
+        dots = pd.DataFrame(list(_edits(runs, read_table(folder / "editing.csv"))))
+        order = [*EDITS.values()]
+        dots = dots.sort_values("panel", key=lambda panel: panel.map(order.index), kind="stable")
+        save_figure(dots_in_lines, dots, folder / "editing.svg")
+
+
+EDITS = {
+    ("edited", "accuracy"): "own answer",
+    ("edited", "new_answer"): "the donor's answer",
+    ("others", "change"): "accuracy of others, change",
+}
+"""Question and metric -> the panel of the figure of editing."""
+
+
+def _edits(runs: pd.DataFrame, rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    for name, found in rows.sort_values("run", kind="stable").groupby("run", sort=False):
+        row = runs.loc[name]
+        if not learned(row):  # what is not recalled cannot be edited
+            continue
+        of_mixer = {"name": mixer_of(row).replace("`", "")}
+        for each in found.to_dict("records"):
+            panel = EDITS.get((each["question"], each["metric"]))
+            after = {"edit": "after an edit", "erase": "after erasing"}.get(each["operation"])
+            if panel and after:
+                ends = {end: each[end] for end in ("value", "low", "high")}
+                yield of_mixer | {"panel": panel, "kind": after} | ends
 
 
 Lines = Iterator[list[str]]

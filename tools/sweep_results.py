@@ -18,7 +18,7 @@ from absl import flags
 
 from mecheval_jax.errors import UserError
 from tools import blocks
-from tools.blocks import put_block, table_lines
+from tools.blocks import put_block, save_figure, table_lines
 
 if TYPE_CHECKING:
     from mecheval_jax.store.run_folder import RunFolder
@@ -28,6 +28,9 @@ VARIED = "training.learning_rate", "training.seed", "training.data_seed"
 
 PAGE = pathlib.Path("docs", "experiments.md")
 """Page of the tables, in the folder that holds the pages."""
+
+FOLDER = pathlib.Path("docs", "results", "sweeps")
+"""Folder of the tables and their figures."""
 
 MEMBER = ["arm", "learning_rate", "seed"]
 """Columns that tell members apart."""
@@ -77,13 +80,46 @@ def lines_of(table: pd.DataFrame) -> Iterator[str]:
     """Markdown: each arm at the learning rate that answers dev documents best, a cell per seed."""
     seeds = sorted(table["seed"].unique())
     lines = []
+    for words, rate, rows in _at_best_rate(table):
+        best = rows.set_index("seed")
+        cells = (_cell(best.loc[seed]) if seed in best.index else "not run" for seed in seeds)
+        lines.append([words, f"{rate:g}", *cells])
+    yield from table_lines(["arm", "learning rate", *(f"seed {seed}" for seed in seeds)], lines)
+
+
+def _at_best_rate(table: pd.DataFrame) -> Iterator[tuple[str, float, pd.DataFrame]]:
+    """The words of each arm, its best learning rate and the members of that rate."""
     for arm, rows in table.groupby("arm", sort=False):
         # A rate whose members diverged before an evaluation has no accuracy.
         by_rate = rows.groupby("learning_rate")["dev_accuracy"].mean().fillna(-1.0)
-        best = rows[rows["learning_rate"] == by_rate.idxmax()].set_index("seed")
-        cells = (_cell(best.loc[seed]) if seed in best.index else "not run" for seed in seeds)
-        lines.append([_words(json.loads(arm)), f"{by_rate.idxmax():g}", *cells])
-    yield from table_lines(["arm", "learning rate", *(f"seed {seed}" for seed in seeds)], lines)
+        best = by_rate.idxmax()
+        yield _words(json.loads(arm)), best, rows[rows["learning_rate"] == best]
+
+
+def draw(root: pathlib.Path, names: Iterable[str]) -> None:
+    """Draw the figures of tables beside them: the members that the lines of the page show."""
+    from mecheval_jax.files import read_table
+    from mecheval_jax.reporting.figures.dot_figures import dots_in_lines
+
+    for name in names:
+        table = read_table(root / FOLDER / f"{name}.csv")
+        dots = [
+            {
+                "name": words.replace("`", ""),
+                "panel": "accuracy on unseen documents",
+                "kind": "no verdict" if pd.isna(row["verdict"]) else _spoken(row["verdict"]),
+                "value": row["accuracy"],
+                "low": row["accuracy_low"],
+                "high": row["accuracy_high"],
+            }
+            for words, _, rows in _at_best_rate(table)
+            for row in rows.to_dict("records")
+        ]
+        save_figure(dots_in_lines, pd.DataFrame(dots), root / FOLDER / f"{name}.svg")
+
+
+def _spoken(verdict: str) -> str:
+    return verdict.replace("_", " ")
 
 
 def accuracy_of(row: pd.Series) -> str:
@@ -134,7 +170,7 @@ def put(root: pathlib.Path, names: Iterable[str]) -> None:
     from mecheval_jax.files import read_table
 
     for name in names:
-        table = read_table(root / "docs" / "results" / "sweeps" / f"{name}.csv")
+        table = read_table(root / FOLDER / f"{name}.csv")
         put_block(root / PAGE, list(lines_of(table)), marks_of(name))
 
 
@@ -149,7 +185,7 @@ def main() -> None:
     from mecheval_jax.files import write_table
 
     root = blocks.root()
-    folder = root / "docs" / "results" / "sweeps"
+    folder = root / FOLDER
     names = sorted(path.stem for path in folder.glob("*.csv"))
     if flags.FLAGS.sweep:
         name = flags.FLAGS.name
@@ -165,6 +201,7 @@ def main() -> None:
         rows = merged(table, rows)
         write_table(table, rows)
         say(f"{len(rows)} members in {table}")
+    draw(root, names)
     put(root, names)
 
 

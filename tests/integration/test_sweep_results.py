@@ -9,7 +9,7 @@ from mecheval_jax.files import read_json, write_json
 from tests.support.compilation import ROOT
 from tests.support.pages import check_written
 from tests.support.sweep_results import fill_members, make_sweep
-from tools.sweep_results import COLUMNS, lines_of, merged, put, rows_of
+from tools.sweep_results import COLUMNS, draw, lines_of, marks_of, merged, put, rows_of
 
 TABLES = sorted((ROOT / "docs" / "results" / "sweeps").glob("*.csv"))
 
@@ -62,3 +62,16 @@ def test_the_page_has_the_tables(table, tmp_path):
         [table.relative_to(ROOT)],
         lambda folder: put(folder, [table.stem]),
     )
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda path: path.stem)
+def test_the_table_has_its_figure(table, tmp_path):
+    """Catches a figure that was not drawn anew, and one that the page does not show."""
+    begin, _ = marks_of(table.stem)
+    page = (ROOT / "docs" / "experiments.md").read_text()
+    assert f"](results/sweeps/{table.stem}.svg)\n\n{begin}" in page
+    (tmp_path / table.relative_to(ROOT)).parent.mkdir(parents=True)
+    (tmp_path / table.relative_to(ROOT)).write_bytes(table.read_bytes())
+    draw(tmp_path, [table.stem])
+    drawn = (tmp_path / table.relative_to(ROOT)).with_suffix(".svg")
+    assert drawn.read_bytes() == table.with_suffix(".svg").read_bytes()

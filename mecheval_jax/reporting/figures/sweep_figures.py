@@ -65,7 +65,7 @@ def accuracy_by_rate(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         own = members[members["group"] == name]
         # Members of a rate stand side by side, with the median across them.
         for rate, same in own.groupby("learning_rate"):
-            x = places[rate] + spread * _beside(len(same))
+            x = places[rate] + spread * beside(len(same))
             bad = same["diverged_at"].notna().to_numpy()
             marks = (~bad, MEMBER | {"alpha": 0.75}), (bad, DIVERGED | {"zorder": 4})
             for chosen, style in marks:
@@ -106,7 +106,7 @@ def success_by_shape(success: pd.DataFrame, titles: Mapping[str, str]) -> Figure
     thresholds = sorted(set(whole["threshold"]))
     for index, threshold in enumerate(thresholds):
         rows = whole[whole["threshold"] == threshold]
-        heights = rows["group"].map(lines) + 0.75 * _beside(len(thresholds))[index]
+        heights = rows["group"].map(lines) + 0.75 * beside(len(thresholds))[index]
         texts = [
             f"{titles[row['group']]}, above {threshold:.0%}: "
             f"{percent(row['value'])} {percents(row)}"
@@ -201,11 +201,11 @@ def verdicts_by_shape(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     counts = counts.reindex(index=list(titles), columns=list(CLASSES), fill_value=0)
     figure, axes = _lines(titles)
     left = np.zeros(len(counts))
-    for index, name in enumerate(CLASSES):
+    for name in CLASSES:
         width = counts[name].to_numpy()
         if not width.any():
             continue
-        colour = UNLEARNED if name == NOT_LEARNED else COLOURS[index % len(COLOURS)]
+        colour = verdict_colour(name)
         bars = axes.barh(range(len(counts)), width, left=left, height=0.6, color=colour)
         bars.set_label(name.replace("_", " "))
         texts = [f"{titles[g]}, {name.replace('_', ' ')}: {n}" for g, n in counts[name].items()]
@@ -221,6 +221,11 @@ def verdicts_by_shape(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     return figure
 
 
+def verdict_colour(name: str) -> str:
+    """The colour of a class of verdicts, the same in all figures."""
+    return UNLEARNED if name == NOT_LEARNED else COLOURS[CLASSES.index(name) % len(COLOURS)]
+
+
 def _member(row: Mapping[str, Any]) -> str:
     """What a mark of one member stands for."""
     how = f"learning rate {row['learning_rate']:g}, seed {row['seed']}"
@@ -234,7 +239,7 @@ def _places(rates: np.ndarray) -> np.ndarray:
     return np.concatenate([np.full(len(rates) - len(positive), below), positive])
 
 
-def _beside(count: int) -> np.ndarray:
+def beside(count: int) -> np.ndarray:
     """Offsets between -1/2 and 1/2 of values side by side; fewer values lie closer to 0."""
     return (np.arange(count) + 0.5) / count - 0.5
 
