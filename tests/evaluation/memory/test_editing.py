@@ -100,7 +100,8 @@ def test_a_place_behind_the_last_pair(monkeypatch):
     last = 1 + 2 * (planted_memory.RECALL.pairs - 1)
     batch = editing.asked_pairs(subject, 3, subject.evaluation.documents)
     without = np.asarray(batch.roles["key"][:, :3] != last).all(axis=1).sum()
-    assert {row["documents"] for row in rows} == {without}  # as many as are compared, or fewer
+    measured = [row for row in rows if row["metric"] != "closed_form_error"]  # of the first eight
+    assert {row["documents"] for row in measured} == {without}
     assert 0 < without < len(batch.tokens)
     offset = 4
     with pytest.raises(UserError, match=r"4 tokens behind their later one.*more pairs"):
