@@ -9,10 +9,7 @@ set -euo pipefail
 case "${1:-}" in
 -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0" && exit ;;
 -*) echo "error: unknown option '$1': valid are --help, or the name of a folder" >&2 && exit 2 ;;
-esac
-workdir="${1:-runs/quickstart}"
-case "${1:-}" in
-"" | /*) ;;
+"" | /*) workdir="${1:-runs/quickstart}" ;;
 *) workdir="$PWD/$1" ;;
 esac
 cd "$(dirname "$0")/.."

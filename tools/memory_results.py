@@ -326,18 +326,18 @@ def main() -> None:
     if values.sweep:
         if not values.name:
             raise UserError("--sweep needs --name, with which the names of its members begin")
-        named: dict[str, RunFolder] = {}
+        named: dict[str, tuple[RunFolder, Experiment]] = {}
         for run, row in members_of(values.sweep):
             experiment = run.experiment()
             name = f"{values.name}_{experiment.model.mixer}_{row['seed']}"
             if name in named:
                 raise UserError(
-                    f"{named[name].path} and {run.path} would both be {name}: add them by "
+                    f"{named[name][0].path} and {run.path} would both be {name}: add them by "
                     "--run=NAME=WORKDIR, each under a name of its own"
                 )
-            named[name] = run
-        for name, run in named.items():
-            add(root, name, run, run.experiment())
+            named[name] = run, experiment
+        for name, member in named.items():
+            add(root, name, *member)
     draw(root / FOLDER)
     put(root)
 

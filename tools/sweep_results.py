@@ -107,7 +107,7 @@ def draw(root: pathlib.Path, names: Iterable[str]) -> None:
             {
                 "name": words.replace("`", ""),
                 "panel": "accuracy on unseen documents",
-                "kind": "no verdict" if pd.isna(row["verdict"]) else _spoken(row["verdict"]),
+                "kind": "no verdict" if pd.isna(row["verdict"]) else row["verdict"],
                 "value": row["accuracy"],
                 "low": row["accuracy_low"],
                 "high": row["accuracy_high"],
@@ -116,10 +116,6 @@ def draw(root: pathlib.Path, names: Iterable[str]) -> None:
             for row in rows.to_dict("records")
         ]
         save_figure(dots_in_lines, pd.DataFrame(dots), root / FOLDER / f"{name}.svg")
-
-
-def _spoken(verdict: str) -> str:
-    return verdict.replace("_", " ")
 
 
 def accuracy_of(row: pd.Series) -> str:

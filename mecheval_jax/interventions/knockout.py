@@ -63,9 +63,9 @@ def knockout_heads(
     Raises:
         UserError: If a site is not [batch, length, heads, channels], or a head does not exist.
     """
-    found = {}
+    found, shapes = {}, {path: leaf.shape for path, leaf in like.items()}
     for path, read in at_sites(like, sites).items():
-        if not is_by_head(path, {name: leaf.shape for name, leaf in like.items()}):
+        if not is_by_head(path, shapes):
             queries = SitePath.parse(path).beside("q").path
             raise UserError(
                 f"{path} is not [batch, length, heads, channels] with queries "

@@ -103,7 +103,9 @@ class Bootstrap:
         self, numerator: np.ndarray, denominator: np.ndarray, present: np.ndarray
     ) -> Estimate:
         """Ratio of sums over the documents where `present` holds; NaN if it divides by 0."""
-        documents = int((self._in_any_run(present) if self.crossed else present).sum())
+        # Of documents that runs share, those that are present in a run at least.
+        counted = present.reshape(len(self.runs), -1).any(axis=0) if self.crossed else present
+        documents = int(counted.sum())
         if not documents:
             return Estimate(np.nan, np.full(self.resamples, np.nan), 0)
         parts = (np.asarray(part, np.float64) for part in (numerator, denominator))
@@ -117,22 +119,17 @@ class Bootstrap:
             samples = value + (samples - value) * np.sqrt(max(documents, 2) / degrees)
         elif totals[1].sum() != 0:
             influence = (totals[0] - value * totals[1]) / totals[1].sum()
-            variance, degrees = self._variance(influence, present)
+            variance, degrees = self._variance(influence, counted)
             drawn = np.nanstd(samples)
             if drawn > 0:
                 samples = value + (samples - value) * np.sqrt(variance) / drawn
         acceleration = _acceleration(_quotient(*remaining))
         return Estimate(value, samples, documents, acceleration, degrees)
 
-    def _in_any_run(self, present: np.ndarray) -> np.ndarray:
-        """The shared documents that are present in a run at least."""
-        return present.reshape(len(self.runs), -1).any(axis=0)
-
-    def _variance(self, influence: np.ndarray, present: np.ndarray) -> tuple[float, float]:
-        """Variance of an estimate over runs and documents, and its degrees of freedom."""
+    def _variance(self, influence: np.ndarray, counted: np.ndarray) -> tuple[float, float]:
+        """Variance of an estimate over runs and the counted documents; its degrees of freedom."""
         if self.crossed:
-            table = influence.reshape(len(self.runs), -1)
-            return variance_of([table[:, self._in_any_run(present)]], True)
+            return variance_of([influence.reshape(len(self.runs), -1)[:, counted]], True)
         # Each run has its own documents, and maybe another number of them: only runs count.
         return variance_of([np.bincount(self._unit, influence)[:, None]], False)
 

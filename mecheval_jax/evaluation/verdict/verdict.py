@@ -115,7 +115,7 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
     (least, _), _ = share_interval(evidence.correct, evidence.asked, GUARD, bootstrap)
     gap = evidence.gap("probability", bootstrap).mean()
     gap_low, gap_high = gap.interval(confidence)
-    different = evidence.documents[0] if evidence.crossed else evidence.documents.sum()
+    different = evidence.documents[0] if bootstrap.crossed else evidence.documents.sum()
     thin = int(different) < FEWEST_DOCUMENTS
     faint = not thin and not gap_low > SMALLEST_GAP
 

@@ -25,9 +25,9 @@ def dots_in_lines(table: pd.DataFrame) -> Figure:
 
     Args:
         table: Rows with ``name`` (of the line), ``panel`` (title of the quantity), ``kind`` (what
-            colours and marks tell apart, such as a verdict or a layer), and ``value``, ``low`` and
-            ``high``, shares or differences of shares; NaN draws no mark. Lines, panels and kinds
-            are drawn in the order in which they occur.
+            colours and marks tell apart, such as a layer or a class of verdicts), and ``value``,
+            ``low`` and ``high``, shares or differences of shares; NaN draws no mark. Lines, panels
+            and kinds are drawn in the order in which they occur.
     """
     names, titles, kinds = (list(dict.fromkeys(table[key])) for key in ("name", "panel", "kind"))
     size = 3.4 + 2.9 * len(titles), 1.5 + 0.3 * len(names)
@@ -38,7 +38,7 @@ def dots_in_lines(table: pd.DataFrame) -> Figure:
         axes.set_title(title, loc="left")
     panels[0].set_yticks(range(len(names)), names, fontsize="small")
     panels[0].set_ylim(len(names) - 0.5, -0.5)
-    entries = [(kind, Line2D([], [], **style)) for kind, style in styles.items()]
+    entries = [(kind.replace("_", " "), Line2D([], [], **styles[kind])) for kind in kinds]
     drawing.legend_below(figure, entries=entries)
     return figure
 
@@ -57,7 +57,8 @@ def _draw_panel(
             ends = drawing.around(row["value"], row["low"], row["high"])
             style = styles[row["kind"]]
             axes.errorbar(row["value"], place, xerr=ends, elinewidth=1.2, **style)
-            note = f"{name}, {row['kind']}: {percent(row['value'])} {percents(row)}"
+            kind = row["kind"].replace("_", " ")
+            note = f"{name}, {kind}: {percent(row['value'])} {percents(row)}"
             drawing.annotate(axes, [row["value"]], [place], [note])
         if line:
             axes.axhline(line - 0.5, color=drawing.PALE, linewidth=0.5)
@@ -75,6 +76,6 @@ def _styles(kinds: Sequence[str]) -> dict[str, dict[str, Any]]:
     found = {}
     for index, kind in enumerate(kinds):
         found[kind] = drawing.MARK | drawing.colour_and_marker(index)
-        if (verdict := kind.replace(" ", "_")) in CLASSES:
-            found[kind]["color"] = verdict_colour(verdict)
+        if kind in CLASSES:
+            found[kind]["color"] = verdict_colour(kind)
     return found

@@ -10,7 +10,7 @@ from mecheval_jax.reporting.figures.sweep_figures import verdict_colour
 
 ROWS = [
     ("mamba", "pair", "induction", 0.2, 0.1, 0.3),
-    ("mamba", "pair", "not learned", 0.9, 0.8, 1.0),
+    ("mamba", "pair", "not_learned", 0.9, 0.8, 1.0),
     ("based", "pair", "induction", 0.5, 0.45, 0.6),
     ("based", "change", "induction", -0.1, -0.2, 0.0),
 ]
