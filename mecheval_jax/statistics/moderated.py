@@ -12,7 +12,9 @@ so that the moderated variance of a group with the variance s2 on d degrees is
     (d0 * prior variance + d * s2) / (d0 + d)   with d0 + d degrees of freedom.
 
 Groups that differ much in their variances have few degrees d0 in common, and each is then judged
-nearly by itself. A group of one (d = 0) has the prior alone.
+nearly by itself. A group of one (d = 0) has the prior alone. The prior is estimated itself, so no
+variance has more degrees than all groups have together, as in limma (Ritchie et al. 2015,
+https://doi.org/10.1093/nar/gkv007).
 """
 
 import math
@@ -31,23 +33,26 @@ class Prior(NamedTuple):
     Attributes:
         variance: Prior variance.
         degrees: Its degrees of freedom; 0 if nothing is expected, infinite if all groups are alike.
+        pooled: Degrees of freedom of all groups that it was estimated from.
     """
 
     variance: float = 0.0
     degrees: float = 0.0
+    pooled: float = math.inf
 
     def moderated(self, variance: float, degrees: float) -> tuple[float, float]:
         """Moderated variance of a group, and its degrees of freedom; those are 0 if unknown."""
         if math.isinf(self.degrees):
-            return self.variance, math.inf
+            return self.variance, self.pooled
         whole = self.degrees + degrees
         if whole == 0:
             return 0.0, 0.0
-        return (self.degrees * self.variance + degrees * variance) / whole, whole
+        both = (self.degrees * self.variance + degrees * variance) / whole
+        return both, min(whole, self.pooled)
 
     def times(self, factor: float) -> "Prior":
         """The prior of a number that is this one times a factor."""
-        return Prior(self.variance * factor**2, self.degrees)
+        return self._replace(variance=self.variance * factor**2)
 
 
 UNKNOWN = Prior()
@@ -67,10 +72,11 @@ def prior_of(variances: Sequence[float], degrees: Sequence[float], smallest: flo
     from scipy.optimize import brentq  # imported late: training does not need them
     from scipy.special import digamma, polygamma
 
-    halves = np.asarray(degrees, float) / 2
+    pooled, halves = float(sum(degrees)), np.asarray(degrees, float) / 2
     logs = np.log(np.maximum(variances, smallest)) - digamma(halves) + np.log(halves)
     spread = float(logs.var(ddof=1) - polygamma(1, halves).mean())
     if spread <= 1e-6:
-        return Prior(math.exp(logs.mean()), math.inf)
+        return Prior(math.exp(logs.mean()), math.inf, pooled)
     half = float(brentq(lambda d: float(polygamma(1, d)) - spread, 1e-3, 1e6))
-    return Prior(math.exp(logs.mean() + float(digamma(half)) - math.log(half)), 2 * half)
+    variance = math.exp(logs.mean() + float(digamma(half)) - math.log(half))
+    return Prior(variance, 2 * half, pooled)

@@ -23,7 +23,7 @@ def test_groups_that_are_alike_have_one_variance():
     """Catches a division by a spread that is not there, and a root that is sought without one."""
     found = prior_of([0.25] * 10, [2.0] * 10, 1e-6)
     assert math.isinf(found.degrees)
-    assert found.moderated(100.0, 2) == (found.variance, math.inf)
+    assert found.moderated(100.0, 2) == (found.variance, 20.0)
     assert prior_of([0.25] * 4, [2.0] * 4, 1e-6) == UNKNOWN  # too few to tell
     assert prior_of([0.0] * 10, [1.0] * 10, 1e-4).variance > 0
 
@@ -35,4 +35,13 @@ def test_a_group_by_itself_and_one_of_one():
     prior = Prior(0.2, 3.0)
     assert prior.moderated(0.0, 0) == (pytest.approx(0.2), 3.0)
     assert prior.moderated(0.8, 1) == (pytest.approx(0.35), 4.0)
-    assert prior.times(10) == (pytest.approx(20.0), 3.0)
+    assert prior.times(10) == (pytest.approx(20.0), 3.0, math.inf)
+
+
+def test_no_variance_is_known_better_than_by_all_groups():
+    """Catches a normal law where five groups of two are alike by chance, and a lost limit."""
+    alike = prior_of([0.25] * 5, [1.0] * 5, 1e-6)
+    assert math.isinf(alike.degrees)
+    assert alike.moderated(0.3, 1)[1] == alike.moderated(0.0, 0)[1] == 5.0
+    assert alike.times(2).moderated(0.3, 1) == (pytest.approx(4 * alike.variance), 5.0)
+    assert Prior(0.2, 12.0, pooled=8.0).moderated(0.2, 1) == (pytest.approx(0.2), 8.0)
