@@ -6,6 +6,7 @@ one; other numbers are finite. What a single field may be beyond that, its own c
 `Section.check`.
 """
 
+import collections
 import contextlib
 import dataclasses
 import functools
@@ -45,7 +46,8 @@ class Section:
     """Base of the sections of a config, which are frozen dataclasses: none has unchecked fields.
 
     A subclass says its name where it is defined, ``class TrainingConfig(Section,
-    section="training")``, and its own rules in `check`, by `require`, `at_least` and `some`.
+    section="training")``, and its own rules in `check`, by `require`, `at_least`, `some` and
+    `once`.
 
     Attributes:
         section: Name of the section, for messages.
@@ -109,6 +111,27 @@ class Section:
             value = getattr(self, name)
             if value is not None and not value:
                 raise UserError(f"{self.section}.{name} is empty: {give}")
+
+    def once(self, *names: str) -> None:
+        """Check that fields which are lists name nothing twice; see `check_once`."""
+        for name in names:
+            check_once(f"{self.section}.{name}", getattr(self, name) or ())
+
+
+def check_once(name: str, values: Sequence[Any]) -> None:
+    """Check that a list names nothing twice: it would be computed twice, or count twice.
+
+    Args:
+        name: Name of the field or flag, for the message.
+        values: Its values.
+
+    Raises:
+        UserError: If a value is there more than once.
+    """
+    counts = collections.Counter(values)
+    twice = [str(value) for value, count in counts.items() if count > 1]
+    if twice:
+        raise UserError(f"{name} names {', '.join(twice)} twice: once is enough")
 
 
 def field_value(name: str, value: Any, kind: Any) -> Any:

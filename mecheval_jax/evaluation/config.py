@@ -1,6 +1,5 @@
 """Options of the evaluation of a run, and of its further analyses."""
 
-import collections
 import dataclasses
 
 from mecheval_jax.errors import UserError, choose
@@ -51,11 +50,7 @@ class EvaluationConfig(Section, section="evaluation"):
         choose("evaluation.split", self.split, SPLITS)
         lists = ("roles", "corruptions", "directions")
         self.some(*lists)
-        for name in lists:
-            counts = collections.Counter(getattr(self, name))
-            twice = [value for value, count in counts.items() if count > 1]
-            if twice:
-                raise UserError(f"evaluation.{name} names {', '.join(twice)} twice: once is enough")
+        self.once(*lists)
         for direction in self.directions:
             choose("evaluation.directions", direction, DIRECTIONS)
         self.at_least(1, "documents", "resamples", "chunk")
@@ -134,6 +129,7 @@ class CircuitsConfig(GradientsConfig, section="analyses.circuits"):
         super().check()
         self.at_least(1, "draws")
         self.some("ports", "methods")
+        self.once("ports", "methods")
         for method in self.methods:
             choose(f"{self.section}.methods", method, EDGE_METHODS)
 
@@ -158,6 +154,7 @@ class ProbesConfig(Section, section="analyses.probes"):
     def check(self) -> None:
         """Check targets and bounds."""
         self.some("targets")
+        self.once("targets")
         self.at_least(1, "documents")
         self.require(SHARE, "test_share")
         self.require(POSITIVE, "ridge")
@@ -204,6 +201,7 @@ class GeneralizationConfig(Section, section="analyses.generalization"):
     def check(self) -> None:
         """Check that there are settings, unless they are left to the analysis."""
         self.some("settings", give="give field=value")
+        self.once("settings")
 
 
 @dataclasses.dataclass(frozen=True)

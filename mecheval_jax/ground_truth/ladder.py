@@ -40,7 +40,7 @@ from mecheval_jax.evaluation.representations.counterfactuals import counterfactu
 from mecheval_jax.evaluation.representations.das import align
 from mecheval_jax.evaluation.rows import describe, describe_share
 from mecheval_jax.evaluation.subject import Subject
-from mecheval_jax.fields import LARGEST, MOST_SEEDS
+from mecheval_jax.fields import LARGEST, MOST_SEEDS, check_once
 from mecheval_jax.files import (
     damaged,
     make_own_workdir,
@@ -103,8 +103,7 @@ class LadderRequest:
     def __post_init__(self):
         for rung in self.rungs:
             choose("--rungs", rung, RUNGS)
-            if self.rungs.count(rung) > 1:
-                raise UserError(f"--rungs names {rung} twice: its models would count twice")
+        check_once("--rungs", self.rungs)
         if not self.rungs:
             raise UserError("--rungs is empty: name at least one")
         if not 1 <= self.seeds <= MOST_SEEDS or not 0 <= self.steps <= LARGEST:

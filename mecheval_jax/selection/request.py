@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from mecheval_jax import programs
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.experiment import Experiment
-from mecheval_jax.fields import LARGEST, LARGEST_NUMBER, MOST_SEEDS
+from mecheval_jax.fields import LARGEST, LARGEST_NUMBER, MOST_SEEDS, check_once
 from mecheval_jax.selection.documents import fitted
 from mecheval_jax.store.choice import COSTS
 
@@ -73,8 +73,7 @@ class ChoiceRequest:
             ("--widths", self.widths),
             ("--learning_rates", self.rates),
         ):
-            if len(set(values)) < len(values):
-                raise UserError(f"{name} has {', '.join(map(str, values))}: each once is enough")
+            check_once(name, values)
         for name, number, most in (
             ("--seeds", self.seeds, MOST_SEEDS),
             ("--length", self.length, LARGEST // max(MULTIPLES)),

@@ -27,6 +27,8 @@ from tests.support import planted
         (CircuitsConfig, {"draws": 0}, r"analyses.circuits.draws is 0"),
         (CircuitsConfig, {"ports": ()}, r"analyses.circuits.ports is empty"),
         (CircuitsConfig, {"methods": ("eap", "epa")}, r"analyses.circuits.methods 'epa'"),
+        (CircuitsConfig, {"methods": ("eap", "eap")}, r"circuits.methods names eap twice: once"),
+        (ProbesConfig, {"targets": ("key", "value", "key")}, r"probes.targets names key twice"),
         (ProbesConfig, {"documents": 0}, r"analyses.probes.documents is 0"),
         (SubspacesConfig, {"batch_size": 0}, r"analyses.subspaces.batch_size is 0"),
     ],

@@ -45,7 +45,7 @@ def test_times_in_words(seconds, text):
     [
         ({"cheapest": "price"}, "unknown cost of --cheapest 'price'"),
         ({"mixers": ("mambo",)}, "unknown mixer 'mambo'"),
-        ({"mixers": ("based", "based")}, "--mixer has based, based"),
+        ({"mixers": ("based", "based")}, "--mixer names based twice"),
         ({"mixers": ("based,mamba,based",)}, "3 mixers for 2 layers"),
         ({"seeds": 0}, "--seeds is 0"),
         ({"length": -4}, "--length is -4"),
@@ -97,6 +97,7 @@ def test_an_experiment_of_a_config_or_of_documents(tmp_path):
         (["recall", "--budget=soon"], "--budget=soon: a time such as"),
         (["recall", "--steps=0"], "training.steps is 0"),
         (["recall", "--widths=wide"], "--widths=wide: whole numbers"),
+        (["recall", "--widths=32,64,32"], "--widths names 32 twice"),
         (["recall", "--learning_rates=1e39"], "--learning_rates has 1e+39: above 0"),
         (["recall", "--seeds=99999999999"], "--seeds is 99999999999: 1 to 1,000"),
         (["recall:smoke=True", "--workdir={full}"], "is not empty (something)"),

@@ -58,10 +58,7 @@ class CostOptions(Section, section="cost"):
         self.at_least(1, "batch", "tokens", "repeats")
         self.some("lengths", give="give lengths of context in tokens")
         self.some("programs")
-        for name in ("lengths", "programs"):
-            values = getattr(self, name)
-            if len(set(values)) < len(values):
-                raise UserError(f"cost.{name} has a value twice: {', '.join(map(str, values))}")
+        self.once("lengths", "programs")
         for length in self.lengths:
             if length < 2:
                 raise UserError(f"cost.lengths has {length}: a context has at least 2 tokens")

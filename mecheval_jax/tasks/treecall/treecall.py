@@ -93,8 +93,7 @@ class Treecall(HostTask, SyntheticTask, GrammarConfig):
             raise UserError(f"task.query_types is empty: name some of {', '.join(QUERY_TYPES)}")
         for query_type in self.query_types:
             choose("task.query_types", query_type, QUERY_TYPES)
-        if len(set(self.query_types)) < len(self.query_types):
-            raise UserError(f"task.query_types {', '.join(self.query_types)}: one is named twice")
+        self.once("query_types")
         choose("task.order", self.order, ORDERS)
         if not 1 <= self.shortest <= self.longest:
             raise UserError(

@@ -290,7 +290,7 @@ def test_a_run_whose_grammar_file_is_gone(tmp_path):
         ({"held_out": 1e-9}, "a parent query that split 'test' could ask"),
         ({"query_types": ()}, "task.query_types is empty"),
         ({"query_types": ("aunt",)}, "unknown task.query_types 'aunt'"),
-        ({"query_types": ("child", "child")}, "named twice"),
+        ({"query_types": ("child", "child")}, "names child twice"),
         ({"order": "first"}, "unknown task.order 'first'"),
         ({"symbols": 1}, "task.symbols is 1"),
         ({"grammar_file": "nowhere.json"}, r"nowhere\.json"),
