@@ -1,12 +1,12 @@
-"""Put what was found about memory among the documents: tables, the figure of capacity, the page.
+"""Put what was found about memory among the documents: tables, figures, the page.
 
     python -m tools.memory_results --run=NAME=WORKDIR [--run=NAME=WORKDIR ...]
     python -m tools.memory_results --sweep=WORKDIR --name=NAME
 
 Adds runs under their names (members of a sweep as NAME_MIXER_SEED) to docs/results/memory:
-``runs.csv``, and for each analysis of `TABLES` that a run has the rows of these metrics. Then the
-figure is drawn and docs/experiments.md is written, from the tables alone; without a run or a sweep
-nothing but that is done.
+``runs.csv``, and for each analysis of `TABLES` that a run has the rows of these metrics. Then
+figures are drawn and docs/experiments.md is written, from the tables alone; without a run or a
+sweep nothing but that is done.
 """
 
 import pathlib
@@ -18,7 +18,8 @@ from absl import flags
 
 from mecheval_jax.errors import UserError
 from tools import blocks
-from tools.blocks import put_block, save_figure, table_lines
+from tools.blocks import put_block, table_lines
+from tools.memory_figures import ELSEWHERE, MEASURES, RUNS, draw, mixer_of, named
 from tools.sweep_results import accuracy_of, learned, members_of, merged, share
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 TABLES = {
     "capacity": ["recall", "recall_by_place", "threshold", "hashing", "additive_threshold"],
-    "overwriting": ["uncovered", "recovered", "trace"],
+    "overwriting": [*MEASURES],
     "editing": ["accuracy", "change", "new_answer", "read", "closed_form_error", "interference"],
     "components": ["kept"],
     "generalization": ["accuracy", "floor"],
@@ -35,7 +36,6 @@ TABLES = {
 """Analyses, and the metrics of each that are kept."""
 
 FOLDER = pathlib.Path("docs", "results", "memory")
-RUNS = "runs.csv"
 
 SHOWN = (4, 8, 16, 32, 64, 128)
 """Numbers of pairs whose recall the page shows; the first shows whether it was learned."""
@@ -46,9 +46,6 @@ BOUNDS: dict[str, tuple[float, dict[str, float]]] = {
 }
 """Greatest loss of accuracy by an edit or an erasure that the page states for each kind of pair,
 as the lower ends of 95 % intervals, and the mixers for which it is another."""
-
-ELSEWHERE = "forgetting_recall", "associative_recall", "multi_query_recall"
-"""Tasks whose runs have tables of their own."""
 
 
 def summary_of(name: str, run: "RunFolder", experiment: "Experiment") -> dict[str, Any]:
@@ -90,44 +87,6 @@ def add(root: pathlib.Path, name: str, run: "RunFolder", experiment: "Experiment
                 before = read_table(table)
                 rows = pd.concat([before[before["run"] != name].astype(object), rows])
             write_table(table, rows)
-
-
-def draw(folder: pathlib.Path) -> None:
-    """Draw the figures of capacity and of editing from their tables, where there are these."""
-    from mecheval_jax.files import read_table
-    from mecheval_jax.reporting.figures.dot_figures import dots_in_lines
-    from mecheval_jax.reporting.figures.memory_figures import capacities
-
-    if (folder / "capacity.csv").exists():
-        save_figure(capacities, read_table(folder / "capacity.csv"), folder / "capacity.svg")
-    if (folder / "editing.csv").exists():
-        runs = read_table(folder / RUNS).set_index("run")
-        dots = pd.DataFrame(list(_edits(runs, read_table(folder / "editing.csv"))))
-        order = [*EDITS.values()]
-        dots = dots.sort_values("panel", key=lambda panel: panel.map(order.index), kind="stable")
-        save_figure(dots_in_lines, dots, folder / "editing.svg")
-
-
-EDITS = {
-    ("edited", "accuracy"): "own answer",
-    ("edited", "new_answer"): "the donor's answer",
-    ("others", "change"): "accuracy of others, change",
-}
-"""Question and metric -> the panel of the figure of editing."""
-
-
-def _edits(runs: pd.DataFrame, rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    for name, found in rows.sort_values("run", kind="stable").groupby("run", sort=False):
-        row = runs.loc[name]
-        if not learned(row):  # what is not recalled cannot be edited
-            continue
-        of_mixer = {"name": mixer_of(row).replace("`", "")}
-        for each in found.to_dict("records"):
-            panel = EDITS.get((each["question"], each["metric"]))
-            after = {"edit": "after an edit", "erase": "after erasing"}.get(each["operation"])
-            if panel and after:
-                ends = {end: each[end] for end in ("value", "low", "high")}
-                yield of_mixer | {"panel": panel, "kind": after} | ends
 
 
 Lines = Iterator[list[str]]
@@ -248,16 +207,6 @@ def components_lines(runs: pd.DataFrame, rows: pd.DataFrame) -> Lines:
             kept = found.set_index(["where", "ablation"])["value"]
             cells = (" / ".join(f"{kept[place, way]:.2f}" for way in WAYS) for place in places)
             yield [mixer_of(row), str(row["seed"]), part, *cells]
-
-
-def named(name: str, row: pd.Series) -> str:
-    """The task of a run, and the run's name if it has another."""
-    return row["task"] if row["task"] == name else f"{row['task']}, {name}"
-
-
-def mixer_of(row: pd.Series) -> str:
-    """A run's mixer, with the convolution before it."""
-    return f"`{row['mixer']}`" + (f", canon {row['canon']}" if row["canon"] else "")
 
 
 def reached(row: pd.Series) -> tuple[str, str, str]:

@@ -1,5 +1,6 @@
 """Shares of many models, a line for each: what a table says, to look at."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -73,9 +74,13 @@ def _draw_panel(
 
 def _styles(kinds: Sequence[str]) -> dict[str, dict[str, Any]]:
     """A colour and a mark for each kind; a verdict has its own colour, as in all figures."""
-    found = {}
-    for index, kind in enumerate(kinds):
-        found[kind] = drawing.MARK | drawing.colour_and_marker(index)
-        if kind in CLASSES:
-            found[kind]["color"] = verdict_colour(kind)
-    return found
+    verdicts = {kind: verdict_colour(kind) for kind in kinds if kind in CLASSES}
+    # Other kinds take colours that no verdict has here; with many kinds they come round again.
+    free = [colour for colour in drawing.COLOURS if colour not in verdicts.values()]
+    colours = itertools.cycle(free or drawing.COLOURS)
+    return {
+        kind: drawing.MARK
+        | drawing.colour_and_marker(index)
+        | {"color": verdicts.get(kind) or next(colours)}
+        for index, kind in enumerate(kinds)
+    }

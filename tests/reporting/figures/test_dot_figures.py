@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
+from mecheval_jax.evaluation.verdict.rule import CLASSES
 from mecheval_jax.reporting.figures.dot_figures import dots_in_lines
 from mecheval_jax.reporting.figures.sweep_figures import verdict_colour
 
@@ -52,6 +53,16 @@ def test_verdicts_have_their_colours():
     assert colours == [to_hex(colour) for colour in expected]
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["induction", "not learned"]
+
+
+def test_other_kinds_take_colours_that_no_verdict_has():
+    """Catches a floor in the colour of a verdict, and figures with more kinds than colours."""
+    kinds = ("floor", *CLASSES[:3], "guess")
+    rows = [("a", "p", kind, 0.5, 0.4, 0.6) for kind in kinds]
+    colours = [colour for *_, colour in marks(dots_in_lines(table_of(rows)).axes[0])]
+    assert len(set(colours)) == len(kinds)
+    many = [(f"{index}", "p", f"k{index}", 0.5, 0.4, 0.6) for index in range(9)]
+    assert len(marks(dots_in_lines(table_of([*rows, *many])).axes[0])) == 14
 
 
 def test_a_skewed_interval_and_a_value_without_one():
