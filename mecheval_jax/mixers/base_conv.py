@@ -43,6 +43,7 @@ class BaseConv(nn.Module):
     kernel: int | str = 3
     activation: bool = False
 
+    CUT = False
     SITES = {
         "conv_output": "output of the convolution",
         "gate": "factor that multiplies the output of the convolution",

@@ -32,6 +32,7 @@ class GatedDeltaProduct(GatedDeltaNet):
     negative_eigenvalues: bool = True
 
     STEPPED = True
+    CUT = False
     SLOWEST = initializers.ALMOST_ZERO
 
     @property

@@ -56,6 +56,7 @@ class LogLinearMamba2(nn.Module):
     head_dim: int = 64
     levels: int = 15
 
+    CUT = False
     SITES = {name: INNER_SITES[name] for name in INNER_SITES if name not in ABSENT} | {
         "weights": "weights of the levels, after their softplus",
         "state": "states of all levels after this token; later tokens continue from replaced ones",

@@ -27,6 +27,7 @@ class LSTM(nn.Module):
 
     width: int
 
+    CUT = False
     SITES = {
         "gates": "W x + b: input, forget, cell and output gate before the state is added",
         "state": STATE_SITES["state"] + " [..., (c, h), width]",

@@ -59,6 +59,7 @@ class MLSTM(nn.Module):
     kernel: int = 4
     backend: str = "auto"
 
+    CUT = False
     SITES = {
         "conv_input": "input of the short convolution",
         "conv_output": "output of the short convolution, before its silu",

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array, Float
-from mecheval_jax.mesh_axes import MODEL, cuts_parameters, is_shared_out, spread
+from mecheval_jax.mesh_axes import MODEL, current_mesh, cuts_parameters, is_shared_out, spread
 from mecheval_jax.sites import Site
 
 
@@ -26,6 +26,28 @@ def apart(count: int, *joint: Site) -> bool:
         *joint: Sites of the concatenated parts; if one is in use, the parts stay together.
     """
     return is_shared_out(count) and not any(site.in_use() for site in joint)
+
+
+def can_be_cut(mixer: nn.Module, devices: int) -> bool:
+    """Whether a mixer can be cut into equal parts, of whole heads or of channels.
+
+    A mixer whose number of heads is not a multiple of the devices along ``model`` is replicated
+    along that axis, since heads are never cut. So are mixers that say ``CUT = False``: they work on
+    the channels of the residual stream, of which every device has all, mix all channels at every
+    token, or order them by something else before the head.
+
+    Args:
+        mixer: Mixer of a layer.
+        devices: Number of devices along ``model``.
+    """
+    counts = [getattr(mixer, name, 0) for name in ("width", "heads", "key_heads")]
+    return getattr(mixer, "CUT", True) and not any(count % devices for count in counts)
+
+
+def is_cut(mixer: nn.Module) -> bool:
+    """Whether the current mesh cuts a mixer, or a module without heads, over ``model``."""
+    mesh = current_mesh()
+    return mesh is not None and can_be_cut(mixer, mesh.shape[MODEL])
 
 
 def slices(

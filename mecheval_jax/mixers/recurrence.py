@@ -37,6 +37,11 @@ ERASE = "matrix whose product with the state before this token is added to the s
 """What the site erase holds, of mixers that can take back what they have written."""
 
 
+LEAST_DECAY = 1e-30
+"""What stands for a replaced decay of 0, which has no logarithm: slopes times it are still numbers
+of 32 bits."""
+
+
 class Recurrence(NamedTuple):
     """How a mixer computes its recurrence.
 
@@ -118,11 +123,15 @@ def _token_by_token(module: nn.Module, form: Recurrence) -> Array:
 def passed_decay(
     module: nn.Module, log_decay: Float[Array, "batch length heads decayed"]
 ) -> Float[Array, "batch length heads decayed"]:
-    """Logarithms of the decays that have passed the site decay, if the mixer has it."""
+    """Logarithms of the decays that have passed the site decay, if the mixer has it.
+
+    A replaced decay of 0 or less counts as one of nearly 0, and has a slope all the same.
+    """
     if "decay" in module.SITES and module.decay.in_use():
         decay = module.decay(exp_wide(log_decay)[..., None])[..., 0]
         if module.decay.replaced():
-            return jnp.log(jnp.maximum(decay, jnp.finfo(decay.dtype).tiny))
+            raised = jnp.maximum(decay, LEAST_DECAY)
+            return jnp.log(decay + jax.lax.stop_gradient(raised - decay))
     return log_decay
 
 
@@ -139,7 +148,11 @@ def dplr_recurrence(
     decays are bounded says so by `LEAST_LOG_DECAY`, which a replaced decay need not keep.
     """
     sites = [getattr(module, name) for name in ("write", "erase", "state") if name in module.SITES]
-    if any(site.in_use() for site in sites):
+    free = "decay" in module.SITES and module.decay.replaced()
+    # A chunk's slopes with respect to logarithms of decays are differences of sums, and say nothing
+    # of a decay near 0 once they are divided by it.
+    by_channel = free and update.log_decay.shape[-1] > 1
+    if by_channel or any(site.in_use() for site in sites):
         decay, write = update.decay(), module.write(update.write())
         entry = module.state.checked_entry(write)
         if update.x is None:
@@ -147,8 +160,7 @@ def dplr_recurrence(
         else:
             states = dplr_states(decay, module.erase(update.erase()), write, entry, backend)
         states = module.state(states, rewritten=True)
-        if any(site.replaced() for site in sites):
+        if by_channel or any(site.replaced() for site in sites):
             return read(at_positions(states, positions), at_positions(q, positions))
-    free = "decay" in module.SITES and module.decay.replaced()
     least = -math.inf if free else getattr(module, "LEAST_LOG_DECAY", -math.inf)
     return dplr(q, update, backend, least, positions)

@@ -91,6 +91,7 @@ class S4D(nn.Module):
     d_state: int = 64
     discretization: str = "bilinear"
 
+    CUT = False
     SITES = {
         "filter_output": "output of the long convolution",
         "activation": "gelu of the output of the long convolution plus D x",

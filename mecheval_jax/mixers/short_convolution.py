@@ -13,7 +13,7 @@ import numpy as np
 from mecheval_jax.array_types import Array, Float, PyTree
 from mecheval_jax.mesh_axes import MODEL
 from mecheval_jax.mixers import initializers
-from mecheval_jax.mixers.projection import slices
+from mecheval_jax.mixers.projection import is_cut, slices
 from mecheval_jax.ops.short_convolution import short_convolution, short_convolution_step
 
 
@@ -104,14 +104,22 @@ Local = Callable[[str, Sequence[Array]], list[Array]]
 """Function that applies the local operation of a name to parts [batch, length, _] of its channels,
 of all tokens or of one."""
 
-OPERATIONS = ("canon", "mlp_canon", "mlp_shift", "hidden_canon", "qkv_canon", "k_shift", "v_shift")
+OF_THE_STREAM = ("canon", "mlp_canon", "mlp_shift")
+"""Names of local operations on the residual stream, of which every device has all channels."""
+
+OPERATIONS = (*OF_THE_STREAM, "hidden_canon", "qkv_canon", "k_shift", "v_shift")
 OPERATIONS += ("q_conv", "k_conv", "v_conv", "w_conv")
 """Names that local operations have in the blocks and mixers which apply them by `Local`."""
 
 
 def apply_to_all(mixer: nn.Module) -> Local:
-    """The local operations of a mixer on all tokens, parts being spread over ``model``."""
-    return lambda name, xs: getattr(mixer, name).parts(xs, (MODEL,) * len(xs))
+    """The local operations of a mixer or block on all tokens, spread as their inputs are."""
+
+    def local(name: str, xs: Sequence[Array]) -> list[Array]:
+        whole = name in OF_THE_STREAM or not is_cut(mixer)
+        return getattr(mixer, name).parts(xs, (None if whole else MODEL,) * len(xs))
+
+    return local
 
 
 def apply_to_one(mixer: nn.Module, state: dict[str, PyTree]) -> Local:

@@ -10,21 +10,13 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import flax.linen as nn
 import jax
 from jax.sharding import NamedSharding
 
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.mesh_axes import FSDP, MODEL, AnyMesh, Layout, fitted
-from mecheval_jax.mixers import (
-    ARCHITECTURES,
-    LSTM,
-    MLSTM,
-    S4D,
-    BaseConv,
-    GatedDeltaProduct,
-    LogLinearMamba2,
-)
+from mecheval_jax.mixers import ARCHITECTURES
+from mecheval_jax.mixers.projection import can_be_cut
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.site_path import block_name
 
@@ -98,24 +90,6 @@ MIXERS: tuple[Rule, ...] = (
 )
 """Rules for the parameters of every mixer of `mixers.ARCHITECTURES`."""
 
-WHOLE = (BaseConv, S4D, LSTM, MLSTM, LogLinearMamba2, GatedDeltaProduct)
-"""Mixers that are not spread over ``model``: they work on the channels of the residual stream, of
-which every device has all, mix all channels at every token, or lay them out by step, then head."""
-
-
-def splits(mixer: nn.Module, devices: int) -> bool:
-    """Whether a mixer can be cut into equal parts, of whole heads or of channels.
-
-    A mixer whose number of heads is not a multiple of the devices along ``model`` is replicated
-    along that axis, since heads are never cut. So are the mixers of `WHOLE`.
-
-    Args:
-        mixer: Mixer of a layer.
-        devices: Number of devices along ``model``.
-    """
-    counts = [getattr(mixer, name, 0) for name in ("width", "heads", "key_heads")]
-    return not isinstance(mixer, WHOLE) and not any(count % devices for count in counts)
-
 
 def rules_of(model: ModelConfig, mesh: AnyMesh) -> tuple[Rule, ...]:
     """The rules for the train state of a model on a mesh.
@@ -133,7 +107,7 @@ def rules_of(model: ModelConfig, mesh: AnyMesh) -> tuple[Rule, ...]:
         known = any(type(mixer) is entry.mixer(layer) for entry in ARCHITECTURES.values())
         if not known:
             yield f"{block_name(layer)}/mixer/", ()
-        elif not splits(mixer, mesh.shape[MODEL]):
+        elif not can_be_cut(mixer, mesh.shape[MODEL]):
             for pattern, layout in MIXERS:
                 yield (
                     f"{block_name(layer)}/{pattern}",

@@ -126,6 +126,15 @@ def test_long_convolutions_share_out_their_channels(report):
     assert all(shape == [str(BATCH // 4), "8"] for shape in of_documents)  # of 16 channels
 
 
+@pytest.mark.parametrize(
+    "model", ["delta_net", "attention", "attention_2_heads", "gated_delta_product"]
+)
+def test_short_convolutions_lie_as_their_inputs_do(report, model):
+    """Catches one head that is cut, and channels of the residual stream that are: both would be
+    gathered again."""
+    assert report["convolved"][model] == []
+
+
 @pytest.mark.parametrize("where", ["eight", "moved"])
 def test_whole_runs_do_not_depend_on_devices(report, where):
     """Catches evaluation documents that must divide, scores of one device's share, and

@@ -271,3 +271,26 @@ def test_an_entry_of_another_shape_is_an_error(site):
     narrow = {"value": other("mamba")[1][site][:, :, :1]}
     with pytest.raises(UserError, match=f"{site}: the value is"):
         jax.eval_shape(lambda x: mixer.apply(variables | {INTERVENTIONS: {site: narrow}}, x), x)
+
+
+# Catches slopes of logarithms that are divided by a decay near 0, of which they know nothing, and
+# a slope that is lost where the decay is 0: outputs are affine in one number of one decay.
+@pytest.mark.parametrize("value", [0.3, 1e-12, 1e-25, 0.0])
+@pytest.mark.parametrize("case", ["kda", "gated_delta_net_2", "gla", "hgrn2", "rwkv7", "retnet"])
+def test_slopes_of_strong_decays(case, value):
+    mixer, variables, x = example(case)
+    whole = other(case)[1]["decay"]
+    strong = jnp.where(jax.random.bernoulli(jax.random.key(5), 0.3, whole.shape), value, whole)
+    token = (0, AT, 0, whole.shape[3] - 1, 0)
+
+    @jax.jit
+    def answer(decay):
+        entry = {"decay": {"value": strong.at[token].set(decay)}}
+        seen = {"capture_intermediates": is_site, "mutable": ["intermediates"]}
+        captured = mixer.apply(variables | {INTERVENTIONS: entry}, x, **seen)[1]["intermediates"]
+        (heads,) = captured["head_output"]["__call__"]
+        return (heads * jax.random.normal(jax.random.key(6), heads.shape)).sum()
+
+    expected = answer(1.0) - answer(0.0)
+    np.testing.assert_allclose(jax.grad(answer)(value), expected, rtol=1e-3, atol=1e-5)
+    assert abs(float(expected)) > 1e-3

@@ -50,6 +50,22 @@ LONG = small.ONE_LAYER | {
 }
 """513 tokens are read: long convolutions run as FFTs, but in the last layer, at the query alone."""
 
+CONVOLVED = {
+    "delta_net": {"model.mixer": "delta_net"},
+    "attention": {"model.mixer": "attention", "model.canon": 3, "model.canon_at": "ABCD"},
+    "attention_2_heads": {
+        "model.mixer": "attention",
+        "model.mixer_options": {"heads": 2},
+        "model.canon": 3,
+        "model.canon_at": "ABCD",
+    },
+    "gated_delta_product": {
+        "model.mixer": "gated_delta_product",
+        "model.mixer_options": HEADS["kda"],
+    },
+}
+"""Models with short convolutions whose channels ``model`` cuts, or does not."""
+
 SPLIT_RULES = (("mlp/fc1/kernel", (None, "data")), (".*", ()))
 
 
@@ -164,6 +180,15 @@ def report_long(mixer, mesh=MESHES[1], **options):
     }
 
 
+def report_convolved(changes):
+    """What devices exchange in a step of a model with short convolutions."""
+    experiment = small.experiment(
+        {"model.layers": 1, "model.feed_forward": "mlp"} | changes, batch_size=BATCH
+    )
+    programs = small.programs(experiment, make_mesh(shape=MESHES[3]))
+    return moved_documents(programs.steps(Policy.RAISE).as_text())
+
+
 def report_birth():
     """Where parameters live from the start, and whether they are those of one device."""
     experiment = small.experiment({"model.layers": 1})
@@ -239,6 +264,7 @@ if __name__ == "__main__":
             "uneven": report_uneven(),
             "run": report_run(),
             "birth": report_birth(),
+            "convolved": {name: report_convolved(given) for name, given in CONVOLVED.items()},
             "long": {
                 "hyena": report_long("hyena"),
                 "base_conv": report_long("base_conv", kernel="implicit"),
