@@ -200,7 +200,8 @@ def share_interval(
     Of one run they are those of `accuracy_interval`. Of several the variance is that between runs,
     and on shared documents that of documents as well, as if these were easy or hard for all runs
     alike: it is not known which answers were right. It is no smaller than that of independent
-    answers.
+    answers, and the interval no shorter than Wilson's of as many answers as that variance is worth:
+    near 0 and 1 a symmetric one is.
 
     Args:
         right: [run] Number of right answers.
@@ -223,7 +224,10 @@ def share_interval(
     spread, value = np.sqrt(variance), hits / whole
     half = quantile((1 + confidence) / 2, degrees) * spread
     samples = value + spread * students(draw, degrees, bootstrap.resamples)
-    return (max(0.0, value - half), min(1.0, value + half)), np.clip(samples, 0.0, 1.0)
+    worth = of_answer / variance
+    low, high = wilson(value * worth, worth, confidence)
+    ends = max(0.0, min(low, value - half)), min(1.0, max(high, value + half))
+    return ends, np.clip(samples, 0.0, 1.0)
 
 
 def _quotient(above: np.ndarray | np.float64, under: np.ndarray | np.float64) -> np.ndarray:

@@ -25,6 +25,9 @@ from mecheval_jax.statistics.student import quantile
 RESAMPLES = 1_000
 """Number of sets of documents that are drawn."""
 
+FEW = 5
+"""Number of right or of wrong answers below which a share is no normal number."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Answers:
@@ -156,14 +159,16 @@ def difference(first: Answers, second: Answers, confidence: float) -> tuple[floa
     else:
         each = [variance_of([one.influence], one.is_on(one.names[0])) for one in (first, second)]
         variance, degrees = combined(each)
-    if variance < 1e-12:  # all right, or none: as if each side had been asked one set of documents
-        counts = [
-            (mean * n, n)
-            for mean, n in zip(means, (first.names.shape[1], second.names.shape[1]), strict=True)
-        ]
-        return value, difference_of_shares(*counts, confidence), shared
     half = quantile((1 + confidence) / 2, degrees) * variance**0.5
-    return value, (max(-1.0, value - half), min(1.0, value + half)), shared
+    low, high = max(-1.0, value - half), min(1.0, value + half)
+    sizes = first.names.shape[1], second.names.shape[1]
+    counts = [(mean * size, size) for mean, size in zip(means, sizes, strict=True)]
+    if any(min(right, size - right) < FEW for right, size in counts):
+        # Nearly all right, or none, of which a variance knows little: no shorter than if each side
+        # had been asked one set of documents.
+        ends = difference_of_shares(*counts, confidence)
+        low, high = min(low, ends[0]), max(high, ends[1])
+    return value, (low, high), shared
 
 
 def share_above(answers: Answers, threshold: float, confidence: float) -> tuple[float, Interval]:

@@ -18,7 +18,7 @@ https://doi.org/10.1093/nar/gkv007).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -59,20 +59,31 @@ UNKNOWN = Prior()
 """The prior where nothing is known of other groups."""
 
 
-def prior_of(variances: Sequence[float], degrees: Sequence[float], smallest: float) -> Prior:
+def prior_of(
+    variances: Sequence[float],
+    degrees: Sequence[float],
+    smallest: float,
+    groups: Sequence[Hashable] | None = None,
+) -> Prior:
     """The prior that the variances of groups suggest: the moments of their logarithms.
 
     Args:
         variances: Variance of each group.
         degrees: Degrees of freedom of each variance, at least 1.
         smallest: Variance that smaller ones are raised to; it has to be above 0.
+        groups: What each variance is of; those of one name are several numbers of the same group,
+            which counts once. Each is a group of its own if None.
     """
-    if len(variances) < FEWEST_GROUPS:
+    names = range(len(variances)) if groups is None else groups
+    each: dict[Hashable, float] = {}
+    for name, own in zip(names, degrees, strict=True):
+        each[name] = max(own, each.get(name, 0.0))
+    if len(each) < FEWEST_GROUPS:
         return UNKNOWN
     from scipy.optimize import brentq  # imported late: training does not need them
     from scipy.special import digamma, polygamma
 
-    pooled, halves = float(sum(degrees)), np.asarray(degrees, float) / 2
+    pooled, halves = float(sum(each.values())), np.asarray(degrees, float) / 2
     logs = np.log(np.maximum(variances, smallest)) - digamma(halves) + np.log(halves)
     spread = float(logs.var(ddof=1) - polygamma(1, halves).mean())
     if spread <= 1e-6:

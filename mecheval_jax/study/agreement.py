@@ -7,7 +7,7 @@ import pandas as pd
 
 from mecheval_jax.study.cells import StudyCells
 from mecheval_jax.study.published.tables import CELL, published
-from mecheval_jax.study.quantities import Claim, Quantity
+from mecheval_jax.study.quantities import UNTRIED, Claim, Quantity
 
 COLUMNS = (
     "source", *CELL, "published", "accuracy", "low", "high", "predicted_low", "predicted_high",
@@ -16,6 +16,7 @@ COLUMNS = (
 
 ANOTHER_GRAMMAR, TOO_WIDE = "another grammar", "too wide to tell"
 ONE_RUN, ONE_RATE, ANOTHER_RATE = "one run", "one rate", "at another rate"
+ONE_AHEAD = "a rate of fewer runs is ahead"
 
 
 def agreement(cells: StudyCells) -> pd.DataFrame:
@@ -26,8 +27,8 @@ def agreement(cells: StudyCells) -> pd.DataFrame:
     ``agrees`` is missing, ``open`` says why: on treecall, the grammar is not the study's; the
     interval is so wide that holding a number says nothing; a single run gives another number, and
     no other cell tells how far seeds lie apart; runs of a single learning rate give a lower one,
-    and another rate may do better; or the best rate does not give it and another one does, since
-    the published number is the best of several.
+    or one of fewer runs is ahead, so that another rate may do better; or the best rate does not
+    give it and another one does, since the published number is the best of several.
     """
     rows = []
     for cell in published("accuracies").drop_duplicates(CELL).itertuples():
@@ -40,7 +41,7 @@ def agreement(cells: StudyCells) -> pd.DataFrame:
             continue
         low, high = ours.interval()
         rates = cells.accuracy_at_rates(cell.mixer, cell.width, cell.task, **where)
-        open_for = _open_for(claim, cell.accuracy, cell.task, rates)
+        open_for = _open_for(ours, cell.accuracy, cell.task, rates)
         rows.append(
             {
                 "source": cell.source,
@@ -63,16 +64,20 @@ def _holds(claim: Claim, number: float) -> bool:
     return claim.interval[0] <= number <= claim.interval[1]
 
 
-def _open_for(claim: Claim, number: float, task: str, rates: Iterator[Quantity]) -> str:
+def _open_for(ours: Quantity, number: float, task: str, rates: Iterator[Quantity]) -> str:
     """Why it cannot be said whether a number agrees; empty if it can.
 
     An interval supports nothing by holding a number if it is too wide; see `Quantity.matches`.
     """
+    claim = ours.matches(number)
     if task.startswith("ATR"):
         return ANOTHER_GRAMMAR
     if _holds(claim, number):
         return TOO_WIDE if claim.if_false else ""
-    if claim.if_true == 1:
-        return ONE_RUN if claim.runs == 1 else ONE_RATE
-    found = any(not rate.matches(number).if_false for rate in rates)
+    if not ours.degrees:
+        return ONE_RUN
+    of_rates = list(rates)
+    if claim.note == UNTRIED:
+        return ONE_RATE if len(of_rates) == 1 else ONE_AHEAD
+    found = any(not rate.matches(number).if_false for rate in of_rates)
     return ANOTHER_RATE if found else ""

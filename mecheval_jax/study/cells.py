@@ -14,6 +14,7 @@ from mecheval_jax.mixers.architectures import positions_of
 from mecheval_jax.statistics.moderated import Prior
 from mecheval_jax.study.measured import (
     MODEL,
+    ROLES_OF_INPUT,
     answers_of,
     falls_of,
     pairs_of,
@@ -49,7 +50,8 @@ class StudyCells:
     The accuracy of a cell is that of its best learning rate: the rate whose runs have the highest
     mean accuracy on dev documents or, of rates that their documents and seeds cannot tell apart,
     the one with most runs: a single run at another rate may be better by its seed. The accuracy
-    itself is measured on the evaluation documents, which had no part in that choice.
+    itself is measured on the evaluation documents, which had no part in that choice; the seeds had,
+    where rates have equally many runs (`Quantity.chosen`).
 
     Args:
         table: Rows of `study.results`.
@@ -75,32 +77,39 @@ class StudyCells:
         self._learned = dict(iter(learned.groupby(["task", "split", "layers", "mixer", "option"])))
         self._accuracies: dict[str, Quantity] = {}
         self._of_logits = prior_of_logits(answered)
-        self._of_shares = prior_of_shares(self._learned.values())
+        # Models that are measured on two splits are the same models.
+        self._of_shares = prior_of_shares(
+            ((task, *rest), group) for (task, _, *rest), group in self._learned.items()
+        )
         self._of_changes, self._of_falls = self._priors_of_pairs(answered)
 
     def _priors_of_pairs(self, answered: pd.DataFrame) -> tuple[Prior, Prior]:
         """What all groups of models say of the variance of their own differences between splits."""
         changes = []
-        for (_, split, *_), group in self._learned.items():
+        for (task, split, *rest), group in self._learned.items():
             if split == "dev":
                 other = self.on_split(group, "test")
-                for role in ("key", "value", "query"):
-                    changes.append(pairs_of(group, other, column_of(INPUT, role))["change"])
+                for role in ROLES_OF_INPUT:
+                    pairs = pairs_of(group, other, column_of(INPUT, role))
+                    changes.append(((task, *rest), pairs["change"]))
         # Elsewhere dev and test documents are alike, and nothing falls.
         on_test = answered[(answered["split"] == "test") & answered["dev_accuracy"].notna()]
         parts = on_test.groupby([*CELL, "learning_rate"])
-        falls = [falls_of(part)["change"] for (task, *_), part in parts if "held-out" in task]
+        task = CELL.index("task")
+        falls = [(key, falls_of(part)["change"]) for key, part in parts if "held-out" in key[task]]
         return prior_within(changes), prior_within(falls)
 
-    def _best(self, cell: GridCell) -> tuple[pd.DataFrame, bool]:
-        """The members of the best learning rate of a cell, and whether another may do better.
+    def _best(self, cell: GridCell) -> tuple[pd.DataFrame, bool, int]:
+        """The members of the best learning rate of a cell, and what other rates say of it.
 
-        Another may if no other was run, or if one is ahead by more than its dev documents explain:
-        that may be by its seed.
+        Returns:
+            The members; whether another rate may do better, since no other was run or one is ahead
+            by more than its dev documents explain, which may be by its seed; and the number of
+            rates with as many runs, of which this one was chosen by its seeds.
         """
         chosen = self._by_cell.get(cell)
         if chosen is None:
-            return self.table.iloc[:0], False
+            return self.table.iloc[:0], False, 1
         rates = pd.DataFrame(
             [
                 (rate, part["dev_accuracy"].mean(), len(part), *self._variances_on_dev(part))
@@ -114,7 +123,8 @@ class StudyCells:
         most = alike.sort_values(["runs", "dev"]).iloc[-1]
         behind = 2 * math.sqrt(most["of_documents"] + best["of_documents"])
         may_rise = len(rates) == 1 or bool(most["dev"] < best["dev"] - behind)
-        return chosen[chosen["learning_rate"] == most["rate"]], may_rise
+        equal = int((alike["runs"] == most["runs"]).sum())
+        return chosen[chosen["learning_rate"] == most["rate"]], may_rise, equal
 
     def _variances_on_dev(self, runs: pd.DataFrame) -> tuple[float, float]:
         """Variance of the mean accuracy of runs of one learning rate on dev documents.
@@ -136,12 +146,12 @@ class StudyCells:
         cell = _cell(mixer, width, task, where)
         name = _name(cell, where)
         if name not in self._accuracies:
-            runs, may_rise = self._best(cell._replace(split="test"))
+            runs, may_rise, equal = self._best(cell._replace(split="test"))
             known = self._share(name, runs, cell.split)
             number = published_accuracy(cell)
             published = None if number is None else (number, number)
             self._accuracies[name] = dataclasses.replace(
-                known, published=published, may_rise=may_rise
+                known, published=published, may_rise=may_rise, chosen=equal
             )
         return self._accuracies[name]
 
@@ -223,7 +233,8 @@ class StudyCells:
             name: Name of the runs in sentences.
         """
         name, shares, errors = shares_of(name or "the mean", runs, role, site)
-        return mean(name, shares, errors, self._of_shares) if shares else Quantity(name)
+        both_ways = [(below + above) / 2 for below, above in errors]
+        return mean(name, shares, both_ways, self._of_shares) if shares else Quantity(name)
 
     def change(self, runs: pd.DataFrame, split: str, role: str, name: str) -> Quantity:
         """Mean restored share of models on their own split less that on another one, at `INPUT`.
@@ -260,7 +271,7 @@ class StudyCells:
         name = f"the fall of {_name(seen, {})} to test"
         on_dev, on_test = published_accuracy(seen), published_accuracy(cell)
         shown = None if on_dev is None or on_test is None else (on_dev - on_test,) * 2
-        runs, _ = self._best(cell)
+        runs = self._best(cell)[0]
         runs = runs[runs["dev_accuracy"].notna()]
         if runs.empty:
             return Quantity(name, published=shown)
@@ -285,7 +296,7 @@ class StudyCells:
                 continue
             alike = (run.task, int(run.layers), run.mixer, run.option)
             theirs = published_shares(alike, site, role)
-            number = one(name, shares[0], errors[0])
+            number = one(name, shares[0], *errors[0])
             yield dataclasses.replace(number, published=theirs and theirs.ends)
 
 

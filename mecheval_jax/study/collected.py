@@ -81,8 +81,9 @@ def add_sweep(
     if found.empty:
         raise UserError(f"no group of {sweep.path} is finished yet: there is nothing to add")
     folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(config, sweep.sweep.read_bytes())
     before, after = grow_table(table, found, hashes)
+    # Last: a config without its table would stop whoever reads the folder.
+    write_bytes(config, sweep.sweep.read_bytes())
     known = set(before["config_hash"])
     new = set(found["config_hash"]) - known
     say(

@@ -1,6 +1,6 @@
 """Numbers of rows of results: restored shares, differences between splits, and their variances."""
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 
 import numpy as np
 import pandas as pd
@@ -19,8 +19,14 @@ SMALLEST, SMALLEST_SHARE = 1e-12, 0.01
 """Variance of a logit, and standard deviation of a restored share, below which runs count as equal:
 logarithms of variances are compared."""
 
-NORMAL_95 = 3.92
-"""Width of a 95 % interval of a normal law, in standard errors."""
+HIGH_ABOVE = 0.1
+"""How far above what is simple a run answers that has not failed."""
+
+ROLES_OF_INPUT = ("key", "value", "query")
+"""Tokens at which the restored shares of findings lie."""
+
+NORMAL_95 = 1.96
+"""Half of a 95 % interval of a normal law, in standard errors."""
 
 
 def answers_of(runs: pd.DataFrame, split: str) -> tuple[list[float], list[float]]:
@@ -39,8 +45,8 @@ def measured(runs: pd.DataFrame, column: str) -> pd.DataFrame:
 
 def shares_of(
     name: str, runs: pd.DataFrame, role: str, site: str
-) -> tuple[str, list[float], list[float]]:
-    """A name, and the restored shares of runs that have them, with standard errors.
+) -> tuple[str, list[float], list[tuple[float, float]]]:
+    """A name, and the restored shares of runs that have them, with standard errors to both sides.
 
     Of several roles together the errors are at most the sum: the documents are the same.
     """
@@ -48,13 +54,15 @@ def shares_of(
     for column in columns:
         runs = measured(runs, column)
     each = zip(*(errors_of(runs, column) for column in columns), strict=True)
-    errors = [sum(of_run) for of_run in each]
+    errors = [(sum(below for below, _ in run), sum(above for _, above in run)) for run in each]
     return f"{name} of {' and '.join(columns)}", runs[columns].sum(axis=1).tolist(), errors
 
 
-def errors_of(runs: pd.DataFrame, column: str) -> list[float]:
-    """Standard errors of restored shares, over documents."""
-    return ((runs[f"{column}_high"] - runs[f"{column}_low"]) / NORMAL_95).tolist()
+def errors_of(runs: pd.DataFrame, column: str) -> list[tuple[float, float]]:
+    """Standard errors of restored shares, over documents, below and above: intervals are skewed."""
+    low, high = (runs[f"{column}{end}"] for end in ENDS[1:])
+    sides = runs[column] - low, high - runs[column]
+    return list(zip(*(side.clip(lower=0) / NORMAL_95 for side in sides), strict=True))
 
 
 def prior_of_logits(answered: pd.DataFrame) -> Prior:
@@ -77,27 +85,58 @@ def prior_of_logits(answered: pd.DataFrame) -> Prior:
     return prior_of(variances.tolist(), (found["runs"] - 1).tolist(), SMALLEST)
 
 
-def prior_of_shares(groups: Iterable[pd.DataFrame]) -> Prior:
-    """What all groups of runs that learn say of the variance of restored shares between them."""
-    known = [
-        group[column].dropna()
-        for group in groups
-        for column in (column_of(INPUT, role) for role in ("key", "value", "query"))
-    ]
-    return prior_within(known)
+def failures(answered: pd.DataFrame) -> tuple[int, int]:
+    """How many trainings fail of those that stand beside one that succeeds.
+
+    Runs of one cell and learning rate are compared with the best of them, if that answers more than
+    copying does, or a guess on recall, by `HIGH_ABOVE` at least; those that answer less than half
+    as much have failed.
+
+    Returns:
+        The number of failures, and that of all runs beside a best one.
+    """
+    own = answered[answered["split"] == "test"]
+    found = np.zeros(2, int)
+    for _, runs in own.groupby([*CELL, "learning_rate"]):
+        best = runs["accuracy"].max()
+        simple = runs["copying"].astype(float).fillna(runs["floor"].astype(float)).max()
+        if len(runs) > 1 and best > simple + HIGH_ABOVE:
+            found += int((runs["accuracy"] < best / 2).sum()), len(runs) - 1
+    return int(found[0]), int(found[1])
 
 
-def prior_within(groups: Iterable[pd.Series]) -> Prior:
-    """What groups of numbers that are shares say of the variance within a group."""
-    known = [group for group in groups if len(group) > 1]
-    variances = [float(group.var()) for group in known]
-    return prior_of(variances, [len(group) - 1.0 for group in known], SMALLEST_SHARE**2)
+def prior_of_shares(groups: Iterable[tuple[Hashable, pd.DataFrame]]) -> Prior:
+    """What all groups of runs that learn say of the variance of restored shares between them.
+
+    Args:
+        groups: Names of groups, each with the rows of its runs; see `prior_within`.
+    """
+    return prior_within(
+        (name, group[column_of(INPUT, role)].dropna())
+        for name, group in groups
+        for role in ROLES_OF_INPUT
+    )
+
+
+def prior_within(groups: Iterable[tuple[Hashable, pd.Series]]) -> Prior:
+    """What groups of numbers that are shares say of the variance within a group.
+
+    Args:
+        groups: Names of groups, each with its numbers; the same models under one name, whatever it
+            is that was measured of them.
+    """
+    known = [(name, numbers) for name, numbers in groups if len(numbers) > 1]
+    variances = [float(numbers.var()) for _, numbers in known]
+    degrees = [len(numbers) - 1.0 for _, numbers in known]
+    return prior_of(variances, degrees, SMALLEST_SHARE**2, [name for name, _ in known])
 
 
 def pairs_of(runs: pd.DataFrame, others: pd.DataFrame, column: str) -> pd.DataFrame:
     """Differences of a restored share between rows of the same models, with standard errors."""
     own, other = (
-        measured(rows, column).assign(error=lambda kept: errors_of(kept, column))
+        measured(rows, column).assign(
+            error=lambda kept: [sum(sides) / 2 for sides in errors_of(kept, column)]
+        )
         for rows in (runs, others)
     )
     both = own.merge(other, on=MODEL, suffixes=("", "_other"))

@@ -13,11 +13,13 @@ from mecheval_jax.reporting.table import markdown_lines
 from mecheval_jax.study.agreement import (
     ANOTHER_GRAMMAR,
     ANOTHER_RATE,
+    ONE_AHEAD,
     ONE_RATE,
     ONE_RUN,
     TOO_WIDE,
 )
 from mecheval_jax.study.judgement import ERROR_RATE, NOT_RUN, UNDECIDED, VERDICTS, Judgement
+from mecheval_jax.study.measured import failures
 from mecheval_jax.study.quantities import Claim, with_interval
 from mecheval_jax.study.run_table import SEVERAL, name_of, run_lines, success_lines
 from mecheval_jax.study.tables import has_shares
@@ -25,15 +27,20 @@ from mecheval_jax.study.tables import has_shares
 METHOD = (
     "A finding is taken apart into claims about accuracies and restored shares, each a one-sided "
     "test over seeds and documents: Student's law, with the variance between seeds moderated by "
-    "that of all cells, since two or three runs hardly show it. It is reproduced if "
+    "that of all cells, since two or three runs hardly show it. Claims are about typical "
+    "trainings: that some fail outright is no part of them (how often stands below). It is "
+    "reproduced if "
     "all claims that were run hold, not reproduced if one is contradicted, corrected by Holm's "
     "method for the number of findings at 5 %; otherwise undecided. The number that is shown is of "
     "the claim that decided, with its 95 % interval. A published accuracy is one seed on 320 "
     "documents, the best of a grid: it agrees if it lies in the 95 % prediction interval for one "
-    "more run of our best learning rate. It is not said to agree where that interval is wider than "
+    "more run of our best learning rate, a rule without an error rate. It is not said to agree "
+    "where that interval is wider than "
     "30 points, nor to disagree where that of another learning rate holds it. Where only one was "
     "run, or one of fewer runs is ahead, another may do better: that an accuracy is low there "
-    "neither contradicts a claim that it is high nor supports one that it is low."
+    "neither contradicts a claim that it is high nor supports one that it is low. Where rates with "
+    "as many runs cannot be told apart, p-values of large numbers are multiplied by how many they "
+    "are."
 )
 
 
@@ -43,6 +50,23 @@ SUCCESS = (
     "The interval (Wilson's) is of the share among all seeds: who learns in three of three may "
     "still fail in half of all trainings."
 )
+
+
+def _of_success(rows: pd.DataFrame) -> str:
+    """The text beside the table of how often training succeeds, and how often it fails outright."""
+    is_recall = rows["task"].str.startswith("AR")
+    told = []
+    for where, own in (("recall", rows[is_recall]), ("treecall", rows[~is_recall])):
+        failed, of = failures(own)
+        if of:
+            told.append(f"{failed} of {of} on {where}")
+    if not told:
+        return SUCCESS
+    return (
+        f"{SUCCESS} Of the runs beside the best one of their cell and rate, if that one answers "
+        f"more than a guess or a copy, so many fail (they answer less than half as much): "
+        f"{', '.join(told)}."
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +136,7 @@ def brief(found: Conclusion, folder: str) -> list[str]:
 
 def _successes(rows: pd.DataFrame) -> list[str]:
     heads, lines = success_lines(rows)
-    table = [SUCCESS, "", *_table(heads, lines), ""]
+    table = [_of_success(rows), "", *_table(heads, lines), ""]
     return ["## How often training succeeds", "", *table] if lines else []
 
 
@@ -150,7 +174,7 @@ def html(found: Conclusion, pictures: Sequence[tuple[str, Any]]) -> str:
         claims=CLAIM_COLUMNS,
         agreeing=agreeing(found.compared),
         numbers=(NUMBER_COLUMNS, _numbers(found.compared)),
-        success=SUCCESS,
+        success=_of_success(found.rows),
         successes=success_lines(found.rows),
         runs=run_lines(found.rows),
         not_run=list(found.not_run),
@@ -245,6 +269,7 @@ AGREEMENT = (
     ("no", "outside"),
     (ANOTHER_RATE, "outside, but inside that of another learning rate"),
     (ONE_RATE, "above, where one learning rate was run"),
+    (ONE_AHEAD, "above, where a rate of fewer runs is ahead"),
     (ONE_RUN, "elsewhere than a single run"),
 )
 """What `_agrees` says of a published accuracy, and what that means."""

@@ -135,8 +135,13 @@ def merged(tables: Sequence[pd.DataFrame], order: Sequence[str] = ()) -> pd.Data
 
 
 def _said(rows: pd.DataFrame) -> pd.Series:
-    """How full rows are: 0 with answers alone, 1 with a verdict, 2 with restored shares, too."""
-    return rows["verdict"].notna().astype(int) + has_shares(rows)
+    """How full rows are: 0 with answers alone, 1 with a verdict, 2 with restored shares, too.
+
+    A run that has learned nothing has nothing to restore, and its row is as full as any: else of
+    two trainings of a member the one that learned would always be the one that is kept.
+    """
+    whole = has_shares(rows) | (rows["verdict"] == NOT_LEARNED)
+    return rows["verdict"].notna().astype(int) + whole
 
 
 def has_shares(rows: pd.DataFrame) -> pd.Series:
@@ -152,8 +157,6 @@ def finished(rows: pd.DataFrame, measured: str) -> set[str]:
         measured: Level of measurement of every member, of `store.sweep_folder.MEASURED`.
     """
     enough = _said(rows) >= MEASURED[::-1].index(measured)
-    if measured != "none":  # a run that has learned nothing has nothing to restore
-        enough |= rows["verdict"] == NOT_LEARNED
     return set(rows.loc[enough, "config_hash"])
 
 

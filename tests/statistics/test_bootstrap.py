@@ -322,3 +322,9 @@ def test_several_runs_that_are_all_right():
     (low, high), samples = share_interval(np.full(2, 20.0), np.full(2, 20.0), 0.95, bootstrap)
     assert 0.9 < low < 1 == high
     assert samples.std() > 0.001
+    # No shorter than Wilson's of all answers or, on shared documents, of one run's.
+    asked = np.full(3, 320.0)
+    for shared, worth in ((False, 960), (True, 320)):
+        bootstrap = Bootstrap([320] * 3, 400, seed=1, crossed=shared)
+        (low, _), _ = share_interval(asked, asked, 0.95, bootstrap)
+        assert low <= wilson(worth, worth)[0] + 1e-3

