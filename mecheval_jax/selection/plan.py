@@ -53,6 +53,10 @@ class Timing:
     compile: float
 
 
+Timings = Mapping[int, Mapping[str, Timing]]
+"""How long each architecture takes, by width and then by its name."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Size:
     """How much of a request is planned.
@@ -93,31 +97,51 @@ def sizes_of(request: ChoiceRequest) -> list[Size]:
     ]
 
 
-def seconds_of(size: Size, steps: int, timings: Mapping[str, Timing], devices: int = 1) -> float:
+def seconds_of(size: Size, steps: int, timings: Timings, devices: int = 1) -> float:
     """How long the training and the verdicts of all architectures take, about.
 
     Args:
         size: Widths, learning rates and seeds.
         steps: Steps of a run.
-        timings: How long each architecture takes, at its greatest width, which all are taken to
-            need.
+        timings: How long each architecture takes at these widths.
         devices: Number of devices over which the runs of a shape are spread.
     """
     runs = len(size.rates) * size.seeds
     slack = SLACK * (SHARED if min(runs, devices) > 1 else 1.0)
     taken = math.ceil(runs / devices) * (steps + MEASURED_STEPS)
-    shape = sum(PROGRAMS * one.compile + taken * one.step * slack for one in timings.values())
-    return len(size.widths) * shape
+    each = (one for width in size.widths for one in timings[width].values())
+    return sum(PROGRAMS * one.compile + taken * one.step * slack for one in each)
 
 
-def fit(
-    request: ChoiceRequest, timings: Mapping[str, Timing], left: float | None, devices: int = 1
-) -> Plan:
+def may_be_wider(
+    request: ChoiceRequest, timings: Timings, left: float | None, devices: int = 1
+) -> bool:
+    """Whether one width more than were measured could fit: what it comes beside does.
+
+    Args:
+        request: What is asked for.
+        timings: How long all architectures take, at the first widths.
+        left: Seconds that are left of the budget; None for no end.
+        devices: Number of devices.
+    """
+    known, steps = tuple(timings), request.experiment.training.steps
+    wider = [size for size in sizes_of(request) if len(size.widths) > len(known)]
+    beside = [dataclasses.replace(size, widths=known) for size in wider]
+    return any(_fits(request, seconds_of(size, steps, timings, devices), left) for size in beside)
+
+
+def _fits(request: ChoiceRequest, seconds: float, left: float | None) -> bool:
+    """Whether the time for training, a share of the whole budget with measuring, is enough."""
+    return left is None or seconds <= left - (1 - TRAINING_SHARE) * (request.budget or left)
+
+
+def fit(request: ChoiceRequest, timings: Timings, left: float | None, devices: int = 1) -> Plan:
     """The most that fits into the time.
 
     Args:
         request: What is asked for.
-        timings: How long each architecture takes, of those that were measured in time.
+        timings: How long each architecture takes, of those that were measured in time; widths of
+            which not all were are given up.
         left: Seconds that are left of the budget; None for no end.
         devices: Number of devices.
 
@@ -125,14 +149,16 @@ def fit(
         UserError: If one run of each architecture does not fit, or some were not even measured; it
             says what would fit.
     """
-    if not_reached := [mixer for mixer in request.mixers if mixer not in timings]:
+    first = timings.get(request.widths[0], {})
+    if not_reached := [mixer for mixer in request.mixers if mixer not in first]:
         raise UserError(_not_measured(request, not_reached, timings, devices))
     steps = request.experiment.training.steps
     sizes = sizes_of(request)
     for size in sizes:
+        if any(timings.get(width, {}).keys() != first.keys() for width in size.widths):
+            continue
         seconds = seconds_of(size, steps, timings, devices)
-        # The time for training ends at a share of the whole budget, measuring included.
-        if left is None or seconds <= left - (1 - TRAINING_SHARE) * (request.budget or left):
+        if _fits(request, seconds, left):
             return Plan(size, seconds, _given_up(sizes[0], size))
     raise UserError(_too_small(request, sizes[-1], timings, left or 0.0, devices))
 
@@ -149,37 +175,41 @@ def _given_up(full: Size, size: Size) -> tuple[str, ...]:
 
 
 def _too_small(
-    request: ChoiceRequest, least: Size, timings: Mapping[str, Timing], left: float, devices: int
+    request: ChoiceRequest, least: Size, timings: Timings, left: float, devices: int
 ) -> str:
     """What to say of a budget in which not every architecture can be trained once."""
     steps = request.experiment.training.steps
     spent = (request.budget or left) - left
     needed = (spent + seconds_of(least, steps, timings, devices)) / TRAINING_SHARE
     enough = 60 * math.ceil(needed / 60)
+    each = counted(len(request.mixers), "architecture")
     return (
         f"--budget={words_of_time(request.budget or left)} is too small for one model of each of "
-        f"{counted(len(timings), 'architecture')} of width {least.widths[0]} in {steps:,} steps: "
+        f"{each} of width {least.widths[0]} in {steps:,} steps: "
         f"here that takes about {words_of_time(enough)}; {_fitting(request, timings, devices)}"
     )
 
 
 def _not_measured(
-    request: ChoiceRequest, not_reached: Sequence[str], timings: Mapping[str, Timing], devices: int
+    request: ChoiceRequest, not_reached: Sequence[str], timings: Timings, devices: int
 ) -> str:
     """What to say of a budget of which too much goes before all architectures are measured."""
+    width = request.widths[0]
     return (
         f"--budget={words_of_time(request.budget or 0)} is too small: half of it went into "
-        f"measuring a training step of {'; '.join(timings)}, and not of "
+        f"measuring a training step of width {width} of {'; '.join(timings[width])}, and not of "
         f"{'; '.join(not_reached)}; {_fitting(request, timings, devices)}"
     )
 
 
-def _fitting(request: ChoiceRequest, timings: Mapping[str, Timing], devices: int) -> str:
+def _fitting(request: ChoiceRequest, timings: Timings, devices: int) -> str:
     """Which of the measured architectures would fit, if the same budget were theirs alone."""
     least, steps = sizes_of(request)[-1], request.experiment.training.steps
+    (width,) = least.widths
     needed = {
-        name: (one.compile + seconds_of(least, steps, {name: one}, devices)) / TRAINING_SHARE
-        for name, one in timings.items()
+        name: (one.compile + seconds_of(least, steps, {width: {name: one}}, devices))
+        / TRAINING_SHARE
+        for name, one in timings[width].items()
     }
     total, fitting = 0.0, []
     for name in sorted(needed, key=needed.__getitem__):
@@ -193,14 +223,20 @@ def _fitting(request: ChoiceRequest, timings: Mapping[str, Timing], devices: int
     )
 
 
-def sweep_of(request: ChoiceRequest, size: Size, timings: Mapping[str, Timing]) -> Sweep:
+def sweep_of(request: ChoiceRequest, size: Size, timings: Timings) -> Sweep:
     """The runs, in groups of one shape: all of the first width first, of these the quickest."""
-    quickest_first = sorted(request.mixers, key=lambda mixer: timings[mixer].step)
-    return plan(request.experiment.as_dict(), changes_of(request, size, quickest_first))
+    shapes = [
+        (width, mixer)
+        for width in size.widths
+        for mixer in sorted(request.mixers, key=lambda name: timings[width][name].step)
+    ]
+    return plan(request.experiment.as_dict(), changes_of(request, size, shapes))
 
 
-def changes_of(request: ChoiceRequest, size: Size, mixers: Sequence[str]) -> Sequence[Changes]:
-    """What each run changes in the request's experiment, by architectures in their order."""
+def changes_of(
+    request: ChoiceRequest, size: Size, shapes: Sequence[tuple[int, str]]
+) -> Sequence[Changes]:
+    """What each run changes in the request's experiment, by widths and architectures in order."""
     first = request.experiment.training.seed
     return [
         {
@@ -213,8 +249,7 @@ def changes_of(request: ChoiceRequest, size: Size, mixers: Sequence[str]) -> Seq
             "training.seed": first + seed,
             "training.data_seed": request.experiment.training.data_seed + seed,
         }
-        for width in size.widths
-        for mixer in mixers
+        for width, mixer in shapes
         for rate in size.rates
         for seed in range(size.seeds)
     ]

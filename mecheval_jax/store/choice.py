@@ -43,7 +43,7 @@ with ``why`` and the ``command``).
 ``plan.json``: ``length`` and ``lengths`` (tokens of context at which costs are measured),
 ``cheapest`` (the cost that decides), ``budget_seconds`` (null for none), ``estimated_seconds``,
 ``given_up`` (what the full plan has and this one has not, in words), ``step_seconds`` and
-``compile_seconds`` (of a training step of one run, by the architecture's name), ``documents`` (by
+``compile_seconds`` (of a training step of one run, by architecture and width), ``documents`` (by
 split; empty where a task makes them anew).
 """
 

@@ -14,7 +14,8 @@ from tests.support import small
 REQUEST = ChoiceRequest(
     small.experiment(steps=850), mixers=("attention", "based"), widths=(16, 8), budget=1e6
 )
-TIMINGS = {"attention": Timing(0.01, 2.0), "based": Timing(0.02, 3.0)}
+OF_WIDTH = {"attention": Timing(0.01, 2.0), "based": Timing(0.02, 3.0)}
+TIMINGS = {16: OF_WIDTH, 8: OF_WIDTH}
 
 
 def test_without_a_budget_all_of_it_is_planned():
@@ -33,6 +34,41 @@ def test_the_time_of_a_plan():
     assert two == pytest.approx(10 * 5 + 5 * 1000 * 0.03 * plans.SLACK * plans.SHARED)
     alone = plans.seconds_of(Size((16,), (1e-3,), 1), 850, TIMINGS, devices=2)
     assert alone == pytest.approx(10 * 5 + 1000 * 0.03 * plans.SLACK)
+
+
+def test_each_width_takes_its_own_time():
+    """Catches a reduced plan charged the time of the greatest width, of which it trains nothing."""
+    timings = {16: {"based": Timing(0.01, 1.0)}, 64: {"based": Timing(1.0, 10.0)}}
+    small, large = (
+        plans.seconds_of(Size((width,), (1e-3,), 1), 850, timings) for width in (16, 64)
+    )
+    assert small == pytest.approx(10 + 1000 * 0.01 * plans.SLACK)
+    assert plans.seconds_of(Size((16, 64), (1e-3,), 1), 850, timings) == small + large
+    asked = ChoiceRequest(
+        REQUEST.experiment, ("based",), (16, 64), (1e-3,), 1, budget=large / plans.TRAINING_SHARE
+    )
+    assert plans.fit(asked, timings, asked.budget).size.widths == (16,)
+    tiny = dataclasses.replace(asked, budget=small)
+    with pytest.raises(
+        UserError, match=r"of 1 architecture of width 16 in 850 steps: .* about 60s"
+    ):
+        plans.fit(tiny, timings, tiny.budget)
+
+
+def test_a_width_that_was_not_measured_is_given_up():
+    """Catches a plan with a width of which not every architecture was measured in time."""
+    part = {16: OF_WIDTH, 8: {"attention": OF_WIDTH["attention"]}}
+    for timings in ({16: OF_WIDTH}, part):
+        found = plans.fit(REQUEST, timings, 1e6)
+        assert (found.size.widths, found.given_up) == ((16,), ("width 8",))
+
+
+def test_no_width_is_measured_that_cannot_fit():
+    """Catches a budget that goes into measuring a second width for which there is no time."""
+    one = plans.seconds_of(Size((16,), REQUEST.rates[:2], 3), 850, TIMINGS)
+    for budget, wider in ((1.01 * one, True), (0.99 * one, False)):
+        asked = dataclasses.replace(REQUEST, budget=budget / plans.TRAINING_SHARE)
+        assert plans.may_be_wider(asked, {16: OF_WIDTH}, asked.budget) == wider
 
 
 def test_less_time_gives_up_more():
@@ -66,6 +102,7 @@ def test_a_budget_that_is_too_small():
     with pytest.raises(UserError) as raised:
         plans.fit(asked, TIMINGS, 55.0)
     message = str(raised.value)
+    assert "of 2 architectures of width 16 in 850 steps" in message
     # 5 s are over; 20 and 30 s of compiling and 12 and 24 s of training, in three quarters of it.
     assert message.startswith("--budget=60s is too small for one model of each of 2 architectures")
     assert "here that takes about 3m; what would fit: --mixer=attention" in message
@@ -81,8 +118,8 @@ def test_architectures_that_were_not_measured_in_time():
     with pytest.raises(UserError) as raised:
         plans.fit(asked, TIMINGS, -5.0)
     assert str(raised.value) == (
-        "--budget=60s is too small: half of it went into measuring a training step of attention; "
-        "based, and not of mamba; what would fit: --mixer=attention"
+        "--budget=60s is too small: half of it went into measuring a training step of width 16 "
+        "of attention; based, and not of mamba; what would fit: --mixer=attention"
     )
 
 

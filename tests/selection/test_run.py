@@ -6,7 +6,8 @@ import pytest
 
 from mecheval_jax.errors import Stopped, UserError
 from mecheval_jax.files import read_json, read_table
-from mecheval_jax.selection import run
+from mecheval_jax.selection import opening, run
+from mecheval_jax.selection.deadline import Deadline
 from mecheval_jax.selection.plan import Plan, Size, Timing, sweep_of
 from mecheval_jax.selection.request import MULTIPLES
 from mecheval_jax.store.choice import ABSTAINED, UNFINISHED, ChoiceFolder
@@ -30,7 +31,7 @@ def test_what_a_choice_leaves(finished, asked):
     assert row["training_tokens_per_second"] == here["tokens_per_second"].item()
     plan = read_json(folder.plan)
     assert plan["lengths"] == list(asked.lengths)
-    assert plan["step_seconds"].keys() == {"based"}
+    assert plan["step_seconds"].keys() == {"based, width 16"}
     assert folder.report.exists()
 
 
@@ -39,7 +40,7 @@ def test_a_finished_choice_is_not_made_again(finished, asked, monkeypatch):
     folder, advice = finished
     before = {path: path.stat().st_mtime_ns for path in folder.path.glob("groups/*/*/0000/*")}
     costs = read_table(folder.cost.costs)
-    monkeypatch.setattr(run, "measure_steps", None)  # which would be called of a new one
+    monkeypatch.setattr(opening, "measure_steps", None)  # which would be called of a new one
     assert run.choose_architecture(asked, folder.path, ARGUMENTS) == advice
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert read_table(folder.cost.costs).equals(costs)
@@ -76,16 +77,24 @@ def test_costs_at_another_length(planned, asked):
 def planned(asked, tmp_path):
     """A choice that was killed before its first step."""
     folder = ChoiceFolder(tmp_path / "planned")
-    timings = {mixer: Timing(0.01, 1.0) for mixer in asked.mixers}
+    of_width = {mixer: Timing(0.01, 1.0) for mixer in asked.mixers}
+    timings = dict.fromkeys(asked.widths, of_width)
     open_folder(folder, sweep_of(asked, Size(asked.widths, asked.rates, asked.seeds), timings))
     return folder
 
 
 def test_a_budget_for_the_smallest_width_alone(asked, tmp_path, monkeypatch):
-    """Catches a plan without the width whose step was measured, whose costs cannot be read."""
-    monkeypatch.setattr(run, "measure_steps", lambda *_: ({"based": Timing(0.01, 1.0)}, [
-        {"model": "based", "width": 16}]))  # fmt: skip
-    monkeypatch.setattr(run, "fit", lambda *_: Plan(Size((8,), asked.rates, 1), 1.0, ("widths",)))
+    """Catches costs of a width that is not planned, which cannot be read, and a width at which no
+    step is measured."""
+
+    def step_of(shapes, how, until):
+        rows = [{"model": name, "length": how.lengths[0]} for name in shapes]
+        return {("based", one.width): Timing(0.01, 1.0) for one in shapes.values()}, rows
+
+    monkeypatch.setattr(opening, "measure_steps", step_of)
+    monkeypatch.setattr(opening, "may_be_wider", lambda *_: True)
+    one = Plan(Size((8,), asked.rates, 1), 1.0, ("widths",))
+    monkeypatch.setattr(opening, "fit", lambda _, timings, *__: {(8, 16): one}[(*timings,)])
     monkeypatch.setattr(run, "_trained", lambda *_: SweepOutcome({}))
     wide = dataclasses.replace(asked, widths=(8, 16), budget=1e-3)
     for _ in range(2):
@@ -119,9 +128,9 @@ def test_sigterm_is_no_end_of_a_budget(planned, asked, budget, monkeypatch):
 
 def test_clocks():
     """Catches shares of a budget that are counted from another time."""
-    clock = run.Deadline(100.0, 60.0)
+    clock = Deadline(100.0, 60.0)
     assert clock.until(0.5) == 130.0
     assert clock.is_over  # it began long ago
-    endless = run.Deadline(100.0, None)
+    endless = Deadline(100.0, None)
     assert endless.until() is None
     assert not endless.is_over
