@@ -68,6 +68,14 @@ def test_documents_without_pairs_are_taken(tmp_path):
     assert found.task.corruptions == ()
 
 
+def test_a_refusal_asks_for_enough(tmp_path):
+    """Catches a number of documents with which every second file is refused again."""
+    file = tmp_path / "few.jsonl"
+    file.write_text("\n".join(document_lines.many(30)))
+    with pytest.raises(UserError, match="dev and test need 20 each: about 300 in all"):
+        fitted(sections_of(file))
+
+
 @pytest.mark.parametrize(("lines", "task"), [(30, {}), (300, {"dev": 0.0})])
 def test_too_few_documents(lines, task, tmp_path):
     """Catches verdicts that are refused after the training, and a message without numbers."""
