@@ -6,8 +6,7 @@ from typing import Any
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.verdict.evidence import FEWEST_DOCUMENTS
-from mecheval_jax.experiment import Experiment
-from mecheval_jax.tasks import TASKS
+from mecheval_jax.experiment import Experiment, task_of
 
 EVALUATIONS = 15
 """Evaluations on dev documents in a training, at least, so that it can end early."""
@@ -31,12 +30,12 @@ def fitted(sections: Mapping[str, Any]) -> Experiment:
         sections: Sections of a config; its task is ``documents``.
 
     Raises:
-        UserError: If the file is damaged, or too small for three splits.
+        UserError: If a section or a field cannot be, or the file is damaged, or too small for three
+            splits.
     """
     config = copy.deepcopy(dict(sections))
     evaluation, training, model = (config[name] for name in ("evaluation", "training", "model"))
-    values = dict(config["task"])
-    task = TASKS[values.pop("name")](**values)
+    task = task_of(config)
     sizes = task.sizes()
     short = [split for split in ("dev", "test") if sizes[split] < FEWEST_DOCUMENTS]
     if short:

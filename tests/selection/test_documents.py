@@ -68,6 +68,16 @@ def test_documents_without_pairs_are_taken(tmp_path):
     assert found.task.corruptions == ()
 
 
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [({"tokeniser": "bytes"}, "unknown field of task 'tokeniser'"), ({"dev": "a lot"}, "task.dev")],
+)
+def test_a_wrong_field_of_the_task(path, task, message):
+    """Catches a traceback for what other programs say in a line."""
+    with pytest.raises(UserError, match=message):
+        fitted(sections_of(path, **task))
+
+
 def test_a_refusal_asks_for_enough(tmp_path):
     """Catches a number of documents with which every second file is refused again."""
     file = tmp_path / "few.jsonl"
