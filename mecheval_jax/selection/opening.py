@@ -9,7 +9,6 @@ import pandas as pd
 
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError
-from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import write_json
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.selection.deadline import Deadline
@@ -23,6 +22,7 @@ from mecheval_jax.selection.plan import (
     sweep_of,
 )
 from mecheval_jax.selection.request import ChoiceRequest, words_of_time
+from mecheval_jax.selection.sameness import check_same
 from mecheval_jax.selection.timing import measure_steps, step_options
 from mecheval_jax.selection.words import counted
 from mecheval_jax.store.choice import ChoiceFolder
@@ -45,7 +45,7 @@ def planned(folder: ChoiceFolder, request: ChoiceRequest, clock: Deadline) -> Sw
     # A folder that has a plan goes on with it.
     if folder.sweep.exists():
         sweep = plan_of(folder.read(), folder.sweep)
-        _check_same(folder, sweep, request)
+        check_same(folder, sweep, request)
         say(f"{folder.path}: going on with {_runs(sweep)}")
         write_json(folder.plan, folder.read_plan() | _costs_asked(request))
         return sweep
@@ -125,33 +125,6 @@ def _costs_asked(request: ChoiceRequest) -> dict[str, Any]:
         "lengths": list(request.lengths),
         "cheapest": request.cheapest,
     }
-
-
-def _check_same(folder: ChoiceFolder, sweep: Sweep, request: ChoiceRequest) -> None:
-    """Check that a folder's runs are of the choice that is asked for.
-
-    Raises:
-        UserError: If they are not.
-    """
-    ours, theirs = request.experiment, Experiment.from_config(sweep.base)
-    mixers = dict.fromkeys(group.experiments[0].model.mixer for group in sweep.groups)
-    # A budget may have left some of what was asked for, but nothing else is planned.
-    widths = {one.model.width for one in sweep.experiments}
-    rates = {one.training.learning_rate for one in sweep.experiments}
-    seeds = len({one.training.seed for one in sweep.experiments})
-    what = None
-    if ours.fingerprint() != theirs.fingerprint():
-        what = "another task, model or training"
-    elif set(mixers) != set(request.mixers):
-        what = f"the architectures {'; '.join(mixers)}"
-    elif not widths <= set(request.widths):
-        what = f"--widths={','.join(map(str, sorted(widths)))}"
-    elif not rates <= set(request.rates):
-        what = f"--learning_rates={','.join(f'{rate:g}' for rate in sorted(rates))}"
-    elif seeds > request.seeds:
-        what = f"--seeds={seeds}"
-    if what:
-        raise UserError(f"workdir {folder.path} holds a choice of {what}: take another workdir")
 
 
 def _runs(sweep: Sweep) -> str:

@@ -46,22 +46,27 @@ def test_a_finished_choice_is_not_made_again(finished, asked, monkeypatch):
     assert read_table(folder.cost.costs).equals(costs)
 
 
-def test_another_choice_in_its_folder_is_refused(finished, asked):
+def test_another_choice_in_its_folder_is_refused(planned, asked):
     """Catches runs of two questions in one table."""
-    folder, _ = finished
     longer = dataclasses.replace(asked.experiment.training, steps=20)
     others = {
-        "another task, model or training": {
+        r"another task, .* or evaluation \(training.steps is 10 there and 20 here\)": {
             "experiment": dataclasses.replace(asked.experiment, training=longer)
+        },
+        r"another task.*evaluation.confidence is 0.95 there and 0.5 here": {
+            "experiment": asked.experiment.with_evaluation(confidence=0.5)
         },
         "the architectures based": {"mixers": ("attention",)},
         "--widths=16": {"widths": (8,)},
         "--learning_rates=": {"rates": (0.5,)},
-        "--seeds=2": {"seeds": 1},
+        "--seeds=2:": {"seeds": 1},
+        "--seeds=2: take": {"seeds": 3},
+        "--widths=16, without 32": {"widths": (16, 32)},
+        "--learning_rates=0.01, without 0.5": {"rates": (1e-2, 0.5)},
     }
     for what, changes in others.items():
         with pytest.raises(UserError, match=f"holds a choice of {what}"):
-            run.choose_architecture(dataclasses.replace(asked, **changes), folder.path)
+            run.choose_architecture(dataclasses.replace(asked, **changes), planned.path)
 
 
 def test_costs_at_another_length(planned, asked):
@@ -93,10 +98,11 @@ def test_a_budget_for_the_smallest_width_alone(asked, tmp_path, monkeypatch):
 
     monkeypatch.setattr(opening, "measure_steps", step_of)
     monkeypatch.setattr(opening, "may_be_wider", lambda *_: True)
-    one = Plan(Size((8,), asked.rates, 1), 1.0, ("widths",))
+    one = Plan(Size((8,), asked.rates, 1), 1.0, ("width 16", "1 of 2 seeds"))
     monkeypatch.setattr(opening, "fit", lambda _, timings, *__: {(8, 16): one}[(*timings,)])
     monkeypatch.setattr(run, "_trained", lambda *_: SweepOutcome({}))
-    wide = dataclasses.replace(asked, widths=(8, 16), budget=1e-3)
+    monkeypatch.setattr(run.costs, "continue_measuring", lambda *_, **__: None)
+    wide = dataclasses.replace(asked, widths=(8, 16), budget=60.0)
     for _ in range(2):
         run.choose_architecture(wide, tmp_path / "new", ARGUMENTS)
     (row,) = ChoiceFolder(tmp_path / "new").read_choice().to_dict("records")
