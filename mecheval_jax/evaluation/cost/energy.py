@@ -28,8 +28,15 @@ def counter(folder: pathlib.Path = RAPL) -> Callable[[], float] | None:
 
 
 def _of_packages(folder: pathlib.Path) -> Callable[[], float] | None:
-    files = sorted(folder.glob("intel-rapl:[0-9]/energy_uj"))
+    domains = sorted(folder.glob("intel-rapl:[0-9]*"))
     try:
+        # The domain of the whole machine (psys) holds those of its packages; so do these their parts.
+        named = (domain for domain in domains if domain.name.count(":") == 1)
+        files = [
+            domain / "energy_uj"
+            for domain in named
+            if (domain / "name").read_text().startswith("package")
+        ]
         if not files or any(not path.read_text().strip().isdigit() for path in files):
             return None
     except OSError:

@@ -9,9 +9,10 @@ import pytest
 from mecheval_jax.evaluation.cost import energy
 
 
-def package(folder, number, microjoules):
+def package(folder, number, microjoules, name=None):
     path = folder / f"intel-rapl:{number}"
     path.mkdir()
+    (path / "name").write_text(f"{name or f'package-{number}'}\n")
     (path / "energy_uj").write_text(f"{microjoules}\n")
 
 
@@ -19,7 +20,9 @@ def test_packages_of_a_cpu(tmp_path):
     """Catches microjoules taken for joules, one package of two, and parts counted twice."""
     package(tmp_path, 0, 2_000_000)
     package(tmp_path, 1, 500_000)
-    package(tmp_path, "0:0", 1_000_000)  # the cores of package 0
+    package(tmp_path, "0:0", 1_000_000, "core")  # of package 0
+    package(tmp_path, 2, 4_000_000, "psys")  # the machine, with its packages
+    package(tmp_path, 10, 0)
     assert energy.counter(tmp_path)() == 2.5
 
 
