@@ -151,12 +151,22 @@ def _measure_into(
         row["bytes_per_token"] = counted.bytes / program.tokens
     compiled = program.compile()
     memory = compiled.memory_analysis()
-    row["temporary_bytes"] = needed = int(memory.temp_size_in_bytes) if memory else None
+    row["temporary_bytes"] = int(memory.temp_size_in_bytes) if memory else None
+    needed = _needed(memory) if memory else None
     there = SHARE * free_memory(jax.devices()[0]) if options.memory is None else options.memory
     if needed is not None and needed > there:
         row["reason"] = f"needs {needed / 1e9:.1f} GB, there are {there / 1e9:.1f} GB"
     else:
         row |= _timed(compiled, program, options)
+
+
+def _needed(memory: Any) -> int:
+    """Bytes that a program needs with what it is given and what it gives back.
+
+    Decoding has the state of its documents among both, beside which what it computes is little.
+    """
+    given = memory.argument_size_in_bytes + memory.output_size_in_bytes
+    return int(memory.temp_size_in_bytes + given - memory.alias_size_in_bytes)
 
 
 def _timed(compiled: jax.stages.Compiled, program: Program, options: CostOptions) -> dict[str, Any]:

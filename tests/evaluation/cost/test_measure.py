@@ -1,5 +1,6 @@
 """Rows of the table of costs."""
 
+import dataclasses
 import sys
 
 import flax.linen as nn
@@ -51,6 +52,17 @@ def test_what_cannot_be_measured_says_why(monkeypatch):
     (row,) = cost_rows({"own": own}, CostOptions(lengths=(16,), programs=("decode",)))
     assert "has no recurrent form" in row["reason"]
     assert row["state_bytes"] is None
+
+
+def test_what_a_program_is_given_needs_memory_too():
+    """Catches a decoding whose state fills the memory, for which it would end without a reason."""
+    wide = dataclasses.replace(SMALL, max_length=4096)
+    how = CostOptions(lengths=(4096,), programs=("decode",), batch=64, repeats=1)
+    state = 2 * 64 * 4096 * 8 * 4  # keys and values
+    for memory, is_refused in ((2 * state, True), (100 * state, False)):
+        (row,) = cost_rows({"a": wide}, dataclasses.replace(how, memory=memory))
+        assert row["temporary_bytes"] < 2 * state
+        assert (row["reason"] or "").startswith("needs") == is_refused
 
 
 def test_what_the_memory_does_not_hold_says_so(monkeypatch):
