@@ -180,11 +180,11 @@ def cost_of(costs: pd.DataFrame | None, plan: GroupPlan, length: int) -> dict[st
         return row
     for cost in own[own["length"] == length].to_dict("records"):
         row["state_bytes"] = cost["state_bytes"]
-        if pd.isna(cost["seconds"]):
-            continue
         program = cost["program"]
         # A call reads several documents at once: the time of one is its share of the call.
         tokens = cost["tokens_per_second"] * cost["seconds"]
+        if program not in COSTS or not tokens > 0:  # it was not measured
+            continue
         units = tokens / length if program == "prefill" else tokens
         times = (cost[name] / units for name in ("seconds", "low", "high"))
         column = COSTS[program]

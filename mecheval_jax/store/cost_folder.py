@@ -24,9 +24,10 @@ NAME = "cost"
 CROSSOVERS = ("model", "against", "program", "quantity", "length", "low", "high", "note")
 """Columns of ``crossovers.csv``."""
 
-READ = dict.fromkeys(("model", "mixer", "program"), str)
+READ = dict.fromkeys(("model", "mixer", "program", "reason"), str)
 READ |= dict.fromkeys(("width", "layers", "length", "flops_per_token", "bytes_per_token"), float)
 READ |= dict.fromkeys(("seconds", "low", "high", "seconds_per_token", "state_bytes"), float)
+READ |= dict.fromkeys(("tokens_per_second", "temporary_bytes", "joules_per_token"), float)
 """Columns of ``cost.csv`` that are read."""
 
 MADE = (

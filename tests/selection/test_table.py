@@ -42,6 +42,7 @@ def made(tmp_path_factory):
     cost = {"model": "attention", "mixer": "attention", "width": 16, "layers": 2}
     cost |= {"flops_per_token": 1e4, "bytes_per_token": 1e4, "seconds_per_token": 5e-4}
     cost |= {"state_bytes": 512, "tokens_per_second": 2000.0}
+    cost |= dict.fromkeys(("temporary_bytes", "joules_per_token", "reason"))
     cost |= {"seconds": 0.064, "low": 0.032, "high": 0.128}  # 128 tokens, 8 documents
     rows = [cost | {"length": length, "program": "prefill"} for length in (16, 64)]
     rows += [cost | {"length": 16, "program": "training"}]
@@ -78,6 +79,19 @@ def test_transparency(made):
     assert (row["verdict"], row["agreement"], row["probability"]) == ("induction", 1.0, 0.9)
     assert (row["concentration"], row["concentration_role"]) == (0.9, "value")
     assert (row["circuit_edges"], row["edges"], row["faithfulness"]) == (4, 15, 0.92)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"tokens_per_second": 0.0}, {"seconds": 0.0}, {"program": "training of another version"}],
+)
+def test_strange_costs_are_passed_over(damage, made):
+    """Catches a traceback after all training for a cell that cannot be."""
+    folder, _ = made
+    plans = plan_of(folder.read(), folder.sweep).groups
+    (plan,) = (one for one in plans if "attention" in one.name)
+    found = tables.cost_of(folder.cost.read_costs().assign(**damage), plan, 16)
+    assert found == {"length": 16, "state_bytes": 512}
 
 
 def test_costs(made):

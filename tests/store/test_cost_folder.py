@@ -36,6 +36,22 @@ def test_rows_are_of_one_model():
     assert rows_of(costs(), {"mixer": "mamba", "width": 64, "layers": 2}).empty
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda table: table.drop(columns="tokens_per_second"),
+        lambda table: table.drop(columns="reason"),
+        lambda table: table.assign(tokens_per_second="many"),
+        lambda table: table.assign(joules_per_token="none"),
+    ],
+)
+def test_what_is_shown_is_checked(change, tmp_path):
+    """Catches a traceback of a page or of a choice, for a column that is damaged."""
+    change(costs()).to_csv(tmp_path / "cost.csv", index=False)
+    with pytest.raises(UserError, match=r"cost\.csv is damaged"):
+        CostFolder(tmp_path).read_costs()
+
+
 def test_a_damaged_table_is_refused(tmp_path):
     """Catches numbers that are taken from another table."""
     (tmp_path / "cost.csv").write_text("model,mixer\na,attention\n")
