@@ -9,8 +9,15 @@ from typing import Any
 
 import pandas as pd
 
+from mecheval_jax.console import say
 from mecheval_jax.evaluation.cost.crossovers import crossover_rows
-from mecheval_jax.evaluation.cost.measure import CostOptions, cost_rows, machine
+from mecheval_jax.evaluation.cost.measure import (
+    CostOptions,
+    cost_rows,
+    keys_of,
+    machine,
+    this_device,
+)
 from mecheval_jax.fields import numbers_of_texts
 from mecheval_jax.files import make_own_workdir, make_workdir
 from mecheval_jax.models.language_model import ModelConfig
@@ -65,6 +72,9 @@ def continue_measuring(
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Measure what a folder does not have yet; as of `measure`.
 
+    What was measured on another machine is measured again, and so is what was measured of another
+    number of documents: rows of a table can be held against one another.
+
     Args:
         shapes: Shapes of models by their names.
         folder: Folder that is written.
@@ -78,13 +88,19 @@ def continue_measuring(
     make_workdir(folder.path)
     before, found = (None, {}) if anew else (folder.read_costs(), folder.read_machine())
     rows = [] if before is None else before.to_dict("records")
-    known = {(row["model"], row["length"], row["program"]) for row in rows}
+    known = {(row["model"], row["length"], row["program"], row.get("batch")) for row in rows}
+    here = this_device() if found and not keys_of(shapes, how) <= known else {}
+    if elsewhere := any(found.get(name, value) != value for name, value in here.items()):
+        known = set()
     missing = cost_rows(shapes, how, known)
     while (until is None or time.monotonic() < until) and (row := next(missing, None)):
-        if not found:  # before the first row: rows never stand beside another machine
+        if not found or elsewhere:  # before the first row: rows never stand beside another machine
+            if elsewhere:
+                say(f"costs of {folder.path} are of {found.get('device')}: measured again here")
+                rows, elsewhere = [], False
             found = machine()
             folder.begin(found)
-        rows.append(row)
+        rows = [one for one in rows if not _is_outdated(one, row)] + [row]
         folder.write_costs(pd.DataFrame(rows))
     if not rows:
         return pd.DataFrame(), pd.DataFrame(columns=CROSSOVERS), found
@@ -97,6 +113,12 @@ def continue_measuring(
     _write_texts(folder.path, table, crossed)
     draw(folder)
     return table, crossed, found
+
+
+def _is_outdated(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether a row is of the program and length of a new one, and of another batch."""
+    same = all(old[name] == new[name] for name in ("length", "program"))
+    return same and old.get("batch") != new["batch"]
 
 
 def models_of(model: ModelConfig, mixers: Sequence[str]) -> dict[str, ModelConfig]:

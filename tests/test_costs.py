@@ -8,9 +8,9 @@ import pytest
 
 from mecheval_jax import costs
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.cost.measure import CostOptions, cost_rows
+from mecheval_jax.evaluation.cost.measure import CostOptions, cost_rows, keys_of
 from mecheval_jax.models.language_model import ModelConfig
-from mecheval_jax.store.cost_folder import CostFolder
+from mecheval_jax.store.cost_folder import READ, CostFolder
 from tests.support import forked
 
 SMALL = ModelConfig("based", 1, 8, 16, 8, mixer_options={"kernel": 2})
@@ -52,6 +52,55 @@ def test_a_measurement_goes_on(tmp_path):
     assert again == machine
     assert list(whole["length"]) == [8, 16]
     assert whole["seconds"][0] == first["seconds"][0]
+
+
+def test_costs_of_two_machines_do_not_stand_in_one_table(tmp_path, monkeypatch, capsys):
+    """Catches rows of a card and of a CPU held against each other."""
+    shapes, folder = costs.models_of(SMALL, ["based"]), CostFolder(tmp_path)
+    measured = {"mixer": "based", "width": 8, "layers": 1, "model": "based", "program": "prefill"}
+    row = dict.fromkeys(READ) | measured | {"length": 8, "batch": 1}
+    folder.write_costs(pd.DataFrame([row | TIMES | {"seconds": 1.0}]))
+    folder.write_machine({"device": "NVIDIA H100", "platform": "gpu"})
+    monkeypatch.setattr(costs, "machine", lambda: {"device": "here"})
+    monkeypatch.setattr(costs, "draw", lambda _: None)
+    monkeypatch.setattr(costs, "cost_rows", rows_without_measuring)
+    how = CostOptions(lengths=(8,), programs=("prefill",), tokens=8)
+    # Nothing is lacking, so that the table stays one of the other machine.
+    assert costs.continue_measuring(shapes, folder, how)[2]["device"] == "NVIDIA H100"
+    more = dataclasses.replace(how, lengths=(8, 16))
+    over = costs.continue_measuring(shapes, folder, more, until=time.monotonic())
+    assert list(over[0]["seconds"]) == [1.0]
+    table, _, found = costs.continue_measuring(shapes, folder, more)
+    assert found == folder.read_machine() == {"device": "here"}
+    assert list(table["length"]) == [8, 16]
+    assert list(table["seconds"]) == [0.5, 0.5]
+    assert "are of NVIDIA H100: measured again" in "".join(capsys.readouterr())
+
+
+def test_rows_of_a_table_are_of_one_batch(tmp_path, monkeypatch):
+    """Catches times of calls of two sizes side by side, after costs were asked at other lengths."""
+    shapes, folder = costs.models_of(SMALL, ["attention", "based"]), CostFolder(tmp_path)
+    monkeypatch.setattr(costs, "machine", dict)
+    monkeypatch.setattr(costs, "draw", lambda _: None)
+    monkeypatch.setattr(costs, "cost_rows", rows_without_measuring)
+    how = CostOptions(lengths=(8, 16), programs=("prefill", "decode"), tokens=16)
+    costs.continue_measuring(shapes, folder, how)
+    larger = dataclasses.replace(how, tokens=64, lengths=(16,))
+    table, *_ = costs.continue_measuring(shapes, folder, larger)
+    assert not table.duplicated(["model", "length", "program"]).any()
+    prefill = table[table["program"] == "prefill"]
+    assert set(zip(prefill["length"], prefill["batch"], strict=True)) == {(8, 2), (16, 4)}
+
+
+TIMES = {"low": 0.1, "high": 2.0, "seconds_per_token": 0.1, "tokens_per_second": 16.0}
+
+
+def rows_without_measuring(models, how, known):
+    """What `cost_rows` gives, of made-up times."""
+    for key in sorted(keys_of(models, how) - set(known)):
+        names = ("model", "length", "program", "batch")
+        row = dict.fromkeys(READ) | models[key[0]].shape | dict(zip(names, key, strict=True))
+        yield row | TIMES | {"seconds": 0.5}
 
 
 def test_earlier_results_stay_until_there_are_new_ones(tmp_path, monkeypatch):

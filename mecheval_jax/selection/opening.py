@@ -9,6 +9,7 @@ import pandas as pd
 
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.cost.measure import machine
 from mecheval_jax.files import write_json
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.selection.deadline import Deadline
@@ -82,6 +83,7 @@ def planned(folder: ChoiceFolder, request: ChoiceRequest, clock: Deadline) -> Sw
     # Of the shapes that are planned, if they were measured at a length at which costs are asked.
     mine = (row for row in rows if row["model"] in shapes_of(sweep))
     if of_sweep := [row for row in mine if row["length"] == request.lengths[0]]:
+        folder.cost.write_machine(machine())
         folder.cost.write_costs(pd.DataFrame(of_sweep))
     return sweep
 

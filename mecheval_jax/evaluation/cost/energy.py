@@ -30,7 +30,7 @@ def counter(folder: pathlib.Path = RAPL) -> Callable[[], float] | None:
 def _of_packages(folder: pathlib.Path) -> Callable[[], float] | None:
     domains = sorted(folder.glob("intel-rapl:[0-9]*"))
     try:
-        # The domain of the whole machine (psys) holds those of its packages; so do these their parts.
+        # That of the whole machine (psys) holds those of its packages, and these their parts.
         named = (domain for domain in domains if domain.name.count(":") == 1)
         files = [
             domain / "energy_uj"

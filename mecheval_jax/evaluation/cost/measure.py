@@ -66,31 +66,56 @@ class CostOptions(Section, section="cost"):
             choose("program of cost.programs", name, PROGRAMS)
         self.require(POSITIVE, "seconds")
 
+    def batch_of(self, program: str, length: int) -> int:
+        """Number of documents of `length` tokens that a call of a program reads."""
+        return self.batch if program == "decode" else max(1, self.tokens // length)
 
-def machine() -> dict[str, Any]:
-    """Description of the machine: device, rate of products and memory bandwidth."""
+
+def this_device() -> dict[str, Any]:
+    """What tells machines apart whose costs must not stand in one table."""
     device = jax.devices()[0]
     return {
         "device": device_name(device),
         "platform": device.platform,
         "cores": os.cpu_count() if device.platform == "cpu" else None,
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Description of the machine: device, rate of products and memory bandwidth."""
+    return {
+        **this_device(),
         "jax": jax.__version__,
         "matrix_gflops": timing.matrix_rate() / 1e9,
         "memory_gbytes_per_second": timing.memory_bandwidth() / 1e9,
     }
 
 
+Key = tuple[str, int, str, int]
+"""Model, length, program and number of documents of a call: what a row is a measurement of."""
+
+
+def keys_of(models: Collection[str], options: CostOptions) -> set[Key]:
+    """What `cost_rows` measures of models, by their names."""
+    return {
+        (name, length, kind, options.batch_of(kind, length))
+        for name in models
+        for length in options.lengths
+        for kind in options.programs
+    }
+
+
 def cost_rows(
     models: Mapping[str, ModelConfig],
     options: CostOptions = CostOptions(),
-    known: Collection[tuple[str, int, str]] = (),
+    known: Collection[Key] = (),
 ) -> Iterator[dict[str, Any]]:
     """Measure models one after another, the shortest context first.
 
     Args:
         models: Configs of models, by their names in the table.
         options: Options of the measurement.
-        known: Models, lengths and programs that were measured before, and are passed over.
+        known: What was measured before, as in `keys_of`, and is passed over.
 
     Yields:
         A row for each model, length and program: ``seconds`` is the median time of a call, ``low``
@@ -108,7 +133,7 @@ def cost_rows(
                 "state_bytes": known_state_bytes(sized, length),
             }
             for kind in options.programs:
-                if (name, length, kind) in known:
+                if (name, length, kind, options.batch_of(kind, length)) in known:
                     continue
                 say(f"{name}, {length:,} tokens: {kind}")
                 yield shape | {"program": kind} | _measured(sized, length, kind, options)
@@ -125,7 +150,7 @@ NOTHING = dict.fromkeys(
 
 def _measured(model: ModelConfig, length: int, kind: str, options: CostOptions) -> dict[str, Any]:
     """Measured numbers of one program, or the reason why there are none."""
-    batch = options.batch if kind == "decode" else max(1, options.tokens // length)
+    batch = options.batch_of(kind, length)
     row = NOTHING | {"batch": batch}
     try:
         _measure_into(row, model, length, kind, options)
