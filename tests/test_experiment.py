@@ -5,7 +5,22 @@ import pytest
 from configs.base import base
 from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import Experiment, documents_asked
-from tests.support import small
+from tests.support import document_lines, small
+
+
+def test_more_documents_than_there_are(tmp_path):
+    """Catches a flag of one program that is advised by all."""
+    path = document_lines.write(tmp_path, *document_lines.many(300))
+    values = {"task": {"name": "documents", "path": path}, "evaluation.roles": ("key", "value")}
+    changes = {"evaluation.documents": 5, "training.evaluation_documents": 5}
+    experiment = small.experiment(values | {"evaluation.corruptions": ("key",)} | changes)
+    with pytest.raises(UserError) as raised:
+        experiment.with_evaluation(documents=5000)
+    there = experiment.task.sizes()["test"]
+    assert str(raised.value) == (
+        f"evaluation.documents is 5000, and split 'test' has {there} documents: give "
+        f"evaluation.documents={there} or less, or more documents"
+    )
 
 
 @pytest.mark.parametrize(
