@@ -28,6 +28,9 @@ from mecheval_jax.tasks.documents.tokenizers import IDS, Symbol, Vocabulary, tok
 SHOWN = 50
 """Greatest number of bad lines that a message lists with reasons."""
 
+GZIP = b"\x1f\x8b"
+"""First bytes of a file that is compressed by gzip."""
+
 RANGES = 200
 """Greatest number of ranges of further bad lines that a message lists."""
 
@@ -67,8 +70,12 @@ def scan(path: pathlib.Path, line_format: LineFormat, shares: Mapping[str, float
 def _check_form(path: pathlib.Path, head: bytes) -> None:
     """Raise UserError if the first bytes of a file are those of another format as a whole."""
     form = "a JSON array" if head.lstrip().startswith(b"[") else None
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in head:
+    if head.startswith(GZIP):
+        form = "compressed by gzip"
+    elif head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         form = "text in UTF-16"
+    elif b"\0" in head:
+        form = "no text in UTF-8, since it has zero bytes (compressed, binary, or UTF-16)"
     if form:
         raise UserError(f"{path} is {form}: give one JSON object a line, in UTF-8")
 

@@ -1,5 +1,6 @@
 """The pass over a document file: all bad lines by number, answers without a token, splits."""
 
+import gzip
 import json
 import random
 
@@ -112,7 +113,11 @@ def test_a_file_that_is_no_json_lines(tmp_path):
         (json.dumps([json.loads(line())] * 3, indent=1).encode(), "a JSON array"),
         (b" \n[" + line().encode() + b"]", "a JSON array"),
         (line().encode("utf-16"), "text in UTF-16"),
-        (line().encode("utf-16-be"), "text in UTF-16"),
+        (
+            line().encode("utf-16-be"),
+            "no text in UTF-8, since it has zero bytes (compressed, binary, or UTF-16)",
+        ),
+        (gzip.compress(line().encode()), "compressed by gzip"),
     ],
 )
 def test_a_file_of_another_form(tmp_path, content, form):
