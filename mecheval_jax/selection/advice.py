@@ -313,8 +313,10 @@ def _further(
     lost = [row for row in failed if not row["memorised"]]
     if lost:
         rates = f"{min(asked.rates) / 3:.2g},{max(asked.rates) * 3:.2g}"
+        widths = ",".join(dict.fromkeys(str(row["width"]) for row in lost))
+        settings = f"{_mixers(lost)} --widths={widths} --learning_rates={rates}"
         why = "other learning rates for what has not learned"
-        yield FurtherRun(why, f"{_anew(asked, 'rates')} {_mixers(lost)} --learning_rates={rates}")
+        yield FurtherRun(why, f"{_anew(asked, 'rates')} {settings}")
 
 
 def _anew(asked: Asked, what: str) -> str:

@@ -110,7 +110,7 @@ def test_nothing_is_recommended_that_does_not_beat_the_floors():
     (command,) = why_of(found).values()
     assert command == (
         "choose --documents=F --workdir=DIR_rates --mixer=attention --mixer=based "
-        "--learning_rates=0.00033,0.009"
+        "--widths=64 --learning_rates=0.00033,0.009"
     )
 
 
@@ -147,7 +147,8 @@ def test_memorising_is_told_apart_from_failing():
     assert "more than these 2,100 train documents, or read them less often than 46 times" in text
     assert "hyena of width 64 (20.0% [15.0%, 26.0%], on train documents 20.0%)" in text
     assert [*why_of(found).values()] == [
-        "choose --documents=F --workdir=DIR_rates --mixer=hyena --learning_rates=0.00033,0.009"
+        "choose --documents=F --workdir=DIR_rates --mixer=hyena --widths=64 "
+        "--learning_rates=0.00033,0.009"
     ]
 
 
