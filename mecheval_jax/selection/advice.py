@@ -90,11 +90,12 @@ def advise(table: pd.DataFrame, asked: Asked) -> Advice:
         further = tuple(_further(rows, (), asked))
         return Advice(ABSTAINED, None, (_nothing(failed, unfinished), *others), further)
     reliable = [row for row in learned if row["learned"] > row["members"] / 2] or learned
-    best = max(reliable, key=lambda row: row["accuracy"])
+    # Of the most accurate ones the cheapest: no other of the same accuracy is called better.
+    best = min(reliable, key=lambda row: (-row["accuracy"], *_price(row, asked.cheapest)))
     equals = [row for row in reliable if not is_told_apart(best, row)]
     lucky = [row for row in learned if row not in reliable]
     others = [*_beaten(reliable, equals, lucky), *others]
-    taken = min(equals, key=lambda row: _price(row, asked.cheapest))
+    taken = min(equals, key=lambda row: (*_price(row, asked.cheapest), -row["accuracy"]))
     paragraphs = [_answer(taken, best, equals), _cost(taken, equals, asked)]
     if taken["verdict"] is not None:
         paragraphs.append(_mechanism(taken))

@@ -85,6 +85,15 @@ def test_of_equally_good_ones_the_cheapest_is_taken():
     assert advice_on(by_state, **shapes).model["mixer"] == "attention"
 
 
+def test_no_other_of_the_same_accuracy_is_called_better():
+    """Catches "0.0% more" said of a model that is only dearer."""
+    text = text_of(advice_on(attention={}, based={"prefill_seconds": 1e-3}))
+    assert "has the highest accuracy" not in text
+    assert "As good as the best, too, as far as can be told: attention of width 64." in text
+    costs_the_same = advice_on(attention={"accuracy": 0.97}, based={})
+    assert costs_the_same.model["mixer"] == "based"
+
+
 def test_times_that_overlap_are_said_to():
     """Catches a difference of costs that is noise and is told as a fact."""
     cheaper = {"prefill_seconds": 1.95e-3, "prefill_seconds_high": 2.0e-3}
