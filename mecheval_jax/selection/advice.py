@@ -159,18 +159,24 @@ def _cost(taken: dict[str, Any], equals: list[dict[str, Any]], asked: Asked) -> 
     numbers = {name: taken[name] for name in ("length", *COSTS.values(), "parameters")}
     dearer = [row for row in equals if row is not taken and row[column] is not None]
     if taken[column] is None:
-        text += (
-            f" What it costs ({asked.cheapest}) was not measured, nor of any as good: the one with "
-            "the fewest parameters is named."
-        )
+        text += f" What it costs ({asked.cheapest}) was not measured"
+        others = ", nor of any as good: the one with the fewest parameters is named."
+        text += others if len(equals) > 1 else "."
     elif dearer:
         next_one = min(dearer, key=lambda row: row[column])
-        ratio = next_one[column] / taken[column]
         measured = "" if len(dearer) + 1 == len(equals) else " and were measured"
+        of_equals = f"of the {1 + len(dearer)} that are equally good{measured}"
+        if next_one[column] == taken[column]:
+            numbers |= {"next_cost": next_one[column], "ratio": 1.0}
+            text += (
+                f" None {of_equals} is cheaper by what was asked for ({asked.cheapest}); "
+                f"{name_of(next_one)} costs the same."
+            )
+            return Paragraph("cost", text, numbers)
+        ratio = next_one[column] / taken[column]
         text += (
-            f" It is the cheapest of the {1 + len(dearer)} that are equally good{measured}, by "
-            f"what was asked for ({asked.cheapest}); the next, {name_of(next_one)}, costs "
-            f"{ratio:.2f} times as much"
+            f" It is the cheapest {of_equals}, by what was asked for ({asked.cheapest}); the next, "
+            f"{name_of(next_one)}, costs {ratio:.2f} times as much"
         )
         numbers |= {"next_cost": next_one[column], "ratio": ratio}
         longest, shortest = taken.get(f"{column}_high"), next_one.get(f"{column}_low")

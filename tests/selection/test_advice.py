@@ -111,6 +111,24 @@ def test_an_unknown_cost_comes_after_known_ones():
     assert "fewest parameters" in text_of(found)
 
 
+def test_one_alone_is_not_held_against_others():
+    """Catches "nor of any as good" where there is no other."""
+    text = text_of(advice_on(based={"prefill_seconds": None}))
+    assert "What it costs (prefill) was not measured. " in f"{text} "
+    assert "any as good" not in text
+
+
+def test_what_costs_the_same_is_not_cheaper():
+    """Catches "the cheapest", and a next one that costs 1.00 times as much."""
+    by_state = dataclasses.replace(ASKED, cheapest="state")
+    text = text_of(advice_on(by_state, based={}, mamba={}))
+    assert "None of the 2 that are equally good is cheaper by what was asked for (state); " in text
+    assert "mamba of width 64 costs the same." in text
+    assert "times as much" not in text
+    nothing = advice_on(by_state, based={"state_bytes": 0}, mamba={"state_bytes": 0})
+    assert "costs the same" in text_of(nothing)
+
+
 def test_nothing_is_recommended_that_does_not_beat_the_floors():
     """Catches the least bad model recommended."""
     found = advice_on(attention=choice_tables.LOST, based=choice_tables.LOST | {"accuracy": 0.24})
@@ -183,7 +201,8 @@ def test_a_split_verdict_and_an_unknown_price_are_uncertain():
     assert "only 34% of its runs that have learned have this mechanism" in text_of(found)
     assert "was not measured of mamba of width 64, which is as good" in text_of(found)
     unknown = {"prefill_seconds": None, "prefill_seconds_low": None}
-    three = text_of(advice_on(based={}, h3={}, mamba=unknown))
+    dearer = {"prefill_seconds": 3e-3}
+    three = text_of(advice_on(based={}, h3=dearer, mamba=unknown))
     assert "the cheapest of the 2 that are equally good and were measured, by" in three
 
 
