@@ -187,7 +187,8 @@ def _cost(taken: dict[str, Any], equals: list[dict[str, Any]], asked: Asked) -> 
 
 def _mechanism(taken: dict[str, Any]) -> Paragraph:
     names = (
-        *("verdict", "agreement", "probability", "learned", "members", "concentration"),
+        *("verdict", "agreement", "probability", "member_verdict", "learned", "members"),
+        "concentration",
         *("concentration_low", "concentration_high", "circuit_edges", "edges", "faithfulness"),
     )
     return Paragraph("mechanism", mechanism_words(taken), {name: taken[name] for name in names})

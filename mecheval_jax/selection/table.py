@@ -156,6 +156,7 @@ def transparency_of(
         row |= {"probability": found.probability}
     if not summary_has_learned(own):
         return row
+    row["member_verdict"] = own.get("verdict")
     if most := concentration(run.attributions_in(own)):
         names = ("", "_low", "_high", "_site", "_role")
         row |= {f"concentration{name}": value for name, value in zip(names, most, strict=True)}

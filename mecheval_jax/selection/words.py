@@ -70,6 +70,9 @@ def mechanism_words(row: Row) -> str:
     else:
         share = f"{row['agreement']:.0%} of the {row['learned']:.0f} runs that have learned"
         text += f"; so are judged {share}, with a mean {probable}."
+    if row["member_verdict"] not in (None, row["verdict"]):
+        of_member = VERDICTS.get(row["member_verdict"], row["member_verdict"])
+        text += f" The run that is named is one of the others: it {of_member}."
     if row["concentration"] is not None:
         text += (
             f" One vector ({row['concentration_site']} at {row['concentration_role']}) brings back "

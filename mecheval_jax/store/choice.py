@@ -20,7 +20,8 @@ Columns of ``choice.csv``, in which a number that is not known is an empty cell:
 * ``members``, ``learned``: how many runs there are that differ from it in their seeds alone (it is
   one of them), and how many of these have learned. ``lowest``, ``mean``: their accuracies.
 * ``verdict``: what most of the learned ones are judged to do; ``agreement``: the share of them that
-  is; ``probability``: its mean share of the bootstrap over them.
+  is; ``probability``: its mean share of the bootstrap over them. ``member_verdict``: what
+  ``member`` is judged to do, of which all that follows is.
 * ``concentration`` with ``concentration_low`` and ``concentration_high``, ``concentration_site``,
   ``concentration_role``: of ``member``, the greatest share of the answer that one vector at one
   position brings back, and where.
@@ -92,7 +93,7 @@ QUALITY = (
     *("members", "learned", "lowest", "mean"),
 )
 TRANSPARENCY = (
-    *("verdict", "agreement", "probability"),
+    *("verdict", "agreement", "probability", "member_verdict"),
     *("concentration", "concentration_low", "concentration_high"),
     *("concentration_site", "concentration_role", "circuit_edges", "edges", "faithfulness"),
 )
@@ -104,9 +105,9 @@ COST = (
 COLUMNS = (*SHAPE, *QUALITY, *TRANSPARENCY, *COST, *FRONTS)
 """Columns of ``choice.csv``."""
 
-READ = dict.fromkeys(COLUMNS, str)
+READ = dict.fromkeys((name for name in COLUMNS if name != "member_verdict"), str)
 READ |= dict.fromkeys(("accuracy", "low", "high", "floor", *COST, *FRONTS.values()), float)
-"""Columns of ``choice.csv`` as they are read."""
+"""Columns of ``choice.csv`` as they are read; old choices have no ``member_verdict``."""
 
 ADVICE = {
     "state": str,
@@ -194,7 +195,7 @@ class ChoiceFolder(SweepFolder):
         again = written_by("choose")
         if not self.choice.exists():
             raise UserError(f"there is no {self.choice}: {again}")
-        return read_table(self.choice, READ, again)
+        return read_table(self.choice, READ, again).reindex(columns=[*COLUMNS])
 
     def write_advice(self, advice: Advice) -> None:
         """Write ``advice.json``."""

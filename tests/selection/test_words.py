@@ -46,6 +46,15 @@ def test_mechanisms():
     assert alone.endswith("(induction), with a probability of 0.99.")
 
 
+def test_the_named_run_may_be_judged_otherwise():
+    """Catches the vector and the circuit of one run told as those of what most runs do."""
+    text = words.mechanism_words(ROW | {"agreement": 2 / 3, "member_verdict": "direct_retrieval"})
+    said = "The run that is named is one of the others: it fetches the answer from the question"
+    assert text.index("so are judged 67%") < text.index(said) < text.index("One vector")
+    assert "one of the others" not in words.mechanism_words(ROW)
+    assert "one of the others" not in words.mechanism_words(ROW | {"member_verdict": None})
+
+
 def test_nothing_has_no_sign():
     """Catches -0% of the answer."""
     ends = {"concentration_low": -0.0004, "concentration_high": 0.02}

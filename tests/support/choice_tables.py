@@ -29,6 +29,7 @@ LEARNED = {
     "verdict": "induction",
     "agreement": 1.0,
     "probability": 0.99,
+    "member_verdict": "induction",
     "concentration": 0.95,
     "concentration_low": 0.9,
     "concentration_high": 0.98,
