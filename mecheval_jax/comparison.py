@@ -31,6 +31,7 @@ from mecheval_jax.forms import mismatch
 from mecheval_jax.reporting.table import Column, Table, with_ends
 from mecheval_jax.reporting.terminal.tables import number, percent
 from mecheval_jax.statistics.intervals import difference_of_estimates, wilson
+from mecheval_jax.store.final_evidence import evidence_words, with_final_verdict
 from mecheval_jax.store.forms import ACCURACY
 from mecheval_jax.store.left_out import LeftOut
 from mecheval_jax.store.remedies import measured_again
@@ -224,9 +225,8 @@ def _entry(
         if found and found.low is not None and found.high is not None:
             known["concentration"] = (found.value, found.low, found.high)
     else:
-        of = f"step {summary.get('evidence_step')} on {summary.get('evidence_split')} documents"
-        left_out.note(f"{path}: verdict of {name}", f"it is of {of}, and not of the finished run")
-        summary = {key: value for key, value in summary.items() if key != "verdict"}
+        left_out.note(f"{path}: verdict of {name}", evidence_words(summary))
+        summary = with_final_verdict(summary, experiment)
     return Entry(path, name, experiment, summary, known)
 
 

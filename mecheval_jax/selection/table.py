@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mecheval_jax.console import say
 from mecheval_jax.evaluation.patching.circuits import SmallestCircuit
 from mecheval_jax.evaluation.transparency import agreement, concentration
 from mecheval_jax.evaluation.verdict.readings import summary_has_learned
+from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import damaged
 from mecheval_jax.models.language_model import parameter_count
 from mecheval_jax.store.choice import (
@@ -26,6 +28,7 @@ from mecheval_jax.store.choice import (
     ChoiceFolder,
 )
 from mecheval_jax.store.cost_folder import rows_of
+from mecheval_jax.store.final_evidence import evidence_words, with_final_verdict
 from mecheval_jax.store.left_out import LeftOut
 from mecheval_jax.store.metrics import read_rows
 from mecheval_jax.store.remedies import WRITTEN_AGAIN
@@ -99,7 +102,8 @@ def _answers(plan: GroupPlan, group: GroupFolder) -> dict[str, Any]:
     chosen, members = best(table).iloc[0].to_dict(), wide(table)
     alike = members[members["learning_rate"] == chosen["learning_rate"]]
     runs = {number: RunFolder(group.member(number)) for number in alike["member"]}
-    summaries = {number: run.read_finished() for number, run in runs.items()}
+    planned = dict(zip(plan.members, plan.experiments, strict=True))
+    summaries = {number: _finished(run, planned[number]) for number, run in runs.items()}
     own = summaries[chosen["member"]]
     trained = train_accuracy(runs[chosen["member"]])
     # A run has learned where its interval lies above what can be had without recall.
@@ -123,6 +127,14 @@ def _answers(plan: GroupPlan, group: GroupFolder) -> dict[str, Any]:
     }
     judged = [summaries[number] for number in learned if "verdict" in summaries[number]]
     return row | transparency_of(runs[chosen["member"]], own, judged)
+
+
+def _finished(run: RunFolder, experiment: Experiment) -> dict[str, Any]:
+    """The summary of a run, without a verdict on other documents or another step; that is said."""
+    summary = run.read_finished()
+    if not run.has_final_evidence(summary, experiment):
+        say(f"left out: verdict of {run.path}: {evidence_words(summary)}")
+    return with_final_verdict(summary, experiment)
 
 
 def train_accuracy(run: RunFolder) -> float | None:

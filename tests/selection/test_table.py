@@ -64,6 +64,21 @@ def test_answers_are_those_of_the_best_run(made):
     assert not row["memorised"]
 
 
+def test_a_verdict_on_other_documents_does_not_count(made, tmp_path, capsys):
+    """Catches a verdict that launch.intervene gave on train documents, in a table of test ones."""
+    shutil.copytree(made[0].path, tmp_path / "copy")
+    folder = ChoiceFolder(tmp_path / "copy")
+    (summary,) = folder.path.glob(f"groups/*/members/{BEST['attention']:04d}/summary.json")
+    values = json.loads(summary.read_text()) | {"evidence_step": 1, "evidence_split": "train"}
+    summary.write_text(json.dumps(values | {"verdict": "mixed", "probabilities": {"mixed": 1.0}}))
+    plans = plan_of(folder.read(), folder.sweep).groups
+    row = tables.choice_table(folder, plans, 16).set_index("mixer").loc["attention"]
+    assert (row["verdict"], row["agreement"]) == ("induction", 1.0)
+    assert pd.isna(row["member_verdict"])
+    assert np.isnan(row["concentration"])
+    assert "it is of step 1 on train documents" in "".join(capsys.readouterr())
+
+
 def test_groups_that_are_not_finished_are_there(made):
     """Catches a shape that is missing from the table without a word."""
     row = made[1].loc["mamba"]
