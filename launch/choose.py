@@ -6,7 +6,8 @@
 Says first what the documents hold, what is planned and how long it takes, then trains as many
 widths, learning rates and seeds of every architecture as the budget has time for. It ends with
 ``choice.csv``, a row for each architecture and width, ``advice.json``, and ``report.html``. The
-same command resumes (docs/choosing.md).
+same command resumes (docs/choosing.md). If the trainings of a shape failed, it ends with code 1 after
+the advice on the others.
 """
 
 import sys
@@ -37,6 +38,7 @@ def main():
     from mecheval_jax.reporting.terminal import choice, inspection
     from mecheval_jax.selection import request, run
     from mecheval_jax.store.choice import ChoiceFolder
+    from mecheval_jax.sweeps.run import report_failures
 
     asked = request.ChoiceRequest(
         experiment=request.experiment_of(
@@ -51,8 +53,9 @@ def main():
         cheapest=CHEAPEST.value,
     )
     inspection.show(asked.experiment.task, count=1)
-    advice = run.choose_architecture(asked, WORKDIR.value, sys.argv[1:])
-    choice.show_choice(ChoiceFolder(WORKDIR.value).read_choice(), advice)
+    made = run.choose_architecture(asked, WORKDIR.value, sys.argv[1:])
+    choice.show_choice(ChoiceFolder(WORKDIR.value).read_choice(), made.advice)
+    report_failures(made.outcome)
 
 
 def documents_config():

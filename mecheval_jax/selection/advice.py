@@ -63,6 +63,7 @@ class Asked:
         epochs: How often a run of so many steps reads each train document; None where documents
             are made anew.
         documents: Number of train documents; None likewise.
+        failed: Why groups have failed, by their names.
     """
 
     commands: Commands
@@ -72,6 +73,7 @@ class Asked:
     steps: int
     epochs: float | None = None
     documents: int | None = None
+    failed: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def advise(table: pd.DataFrame, asked: Asked) -> Advice:
@@ -88,7 +90,7 @@ def advise(table: pd.DataFrame, asked: Asked) -> Advice:
     others = [*_others(failed, learned, asked)]
     if not learned:
         further = tuple(_further(rows, (), asked))
-        return Advice(ABSTAINED, None, (_nothing(failed, unfinished), *others), further)
+        return Advice(ABSTAINED, None, (_nothing(failed, unfinished, asked), *others), further)
     reliable = [row for row in learned if row["learned"] > row["members"] / 2] or learned
     # Of the most accurate ones the cheapest: no other of the same accuracy is called better.
     best = min(reliable, key=lambda row: (-row["accuracy"], *_price(row, asked.cheapest)))
@@ -194,9 +196,16 @@ def _mechanism(taken: dict[str, Any]) -> Paragraph:
     return Paragraph("mechanism", mechanism_words(taken), {name: taken[name] for name in names})
 
 
-def _nothing(failed: list[dict[str, Any]], unfinished: list[dict[str, Any]]) -> Paragraph:
+def _nothing(
+    failed: list[dict[str, Any]], unfinished: list[dict[str, Any]], asked: Asked
+) -> Paragraph:
     if not failed:
-        what = listed([name_of(row) for row in unfinished]) or "none was planned"
+        reasons = (asked.failed.get(row["group"]) for row in unfinished)
+        each = [
+            name_of(row) + (f", which failed: {reason}" if reason else "")
+            for row, reason in zip(unfinished, reasons, strict=True)
+        ]
+        what = "; ".join(each) if any(asked.failed) else listed(each) or "none was planned"
         return Paragraph("answer", f"Nothing can be advised: no model is finished ({what}).", {})
     best = max(failed, key=lambda row: row["accuracy"] or 0.0)
     why = "none answers better than the best rule without recall"

@@ -10,10 +10,11 @@ import functools
 import os
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from mecheval_jax import costs
 from mecheval_jax.console import say
-from mecheval_jax.errors import Interrupted
+from mecheval_jax.errors import Interrupted, one_line
 from mecheval_jax.evaluation.subject import documents_of
 from mecheval_jax.evaluation.verdict.measurement import why_not_judged
 from mecheval_jax.selection.advice import Asked, advise
@@ -33,9 +34,21 @@ from mecheval_jax.sweeps.plan import Sweep
 from mecheval_jax.sweeps.run import SweepOutcome, collect, run_sweep
 
 
+class Choice(NamedTuple):
+    """A choice that was made.
+
+    Attributes:
+        advice: The advice.
+        outcome: How the groups of its sweep ended.
+    """
+
+    advice: Advice
+    outcome: SweepOutcome
+
+
 def choose_architecture(
     request: ChoiceRequest, workdir: str | os.PathLike, arguments: Sequence[str] = ()
-) -> Advice:
+) -> Choice:
     """Make a choice, or go on with one.
 
     Args:
@@ -56,7 +69,7 @@ def choose_architecture(
 
 def _choose(
     folder: ChoiceFolder, clock: Deadline, request: ChoiceRequest, arguments: Sequence[str]
-) -> Advice:
+) -> Choice:
     """Plan, train, measure and conclude in a folder that nobody else works on."""
     sweep = planned(folder, request, clock)
     judged = why_not_judged(request.experiment.task, documents_of(request.experiment))
@@ -78,7 +91,7 @@ def _choose(
     if clock.is_over:
         say("the budget is over: costs and circuits that are missing have a dash in the table")
     commands = commands_of(arguments, str(folder.path))
-    return _concluded(folder, sweep, request, commands, outcome)
+    return Choice(_concluded(folder, sweep, request, commands, outcome), outcome)
 
 
 def _trained(sweep: Sweep, folder: ChoiceFolder, options: Options, clock: Deadline) -> SweepOutcome:
@@ -132,6 +145,7 @@ def _concluded(
         steps=training.steps,
         epochs=training.steps * training.batch_size / documents if documents else None,
         documents=documents,
+        failed={name: one_line(error, 300) for name, error in outcome.failed.items()},
     )
     advice = advise(table, asked)
     folder.write_advice(advice)

@@ -21,4 +21,4 @@ def asked():
 def finished(asked, tmp_path_factory):
     """Its folder, when all is done, and the advice."""
     folder = ChoiceFolder(tmp_path_factory.mktemp("choice") / "whole")
-    return folder, choose_architecture(asked, folder.path, ARGUMENTS)
+    return folder, choose_architecture(asked, folder.path, ARGUMENTS).advice

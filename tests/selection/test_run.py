@@ -14,6 +14,7 @@ from mecheval_jax.store.choice import ABSTAINED, UNFINISHED, ChoiceFolder
 from mecheval_jax.sweeps.plan import open_folder
 from mecheval_jax.sweeps.run import SweepOutcome
 from tests.selection.conftest import ARGUMENTS
+from tests.support import forked
 
 
 def test_what_a_choice_leaves(finished, asked):
@@ -41,7 +42,7 @@ def test_a_finished_choice_is_not_made_again(finished, asked, monkeypatch):
     before = {path: path.stat().st_mtime_ns for path in folder.path.glob("groups/*/*/0000/*")}
     costs = read_table(folder.cost.costs)
     monkeypatch.setattr(opening, "measure_steps", None)  # which would be called of a new one
-    assert run.choose_architecture(asked, folder.path, ARGUMENTS) == advice
+    assert run.choose_architecture(asked, folder.path, ARGUMENTS).advice == advice
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert read_table(folder.cost.costs).equals(costs)
 
@@ -112,11 +113,44 @@ def test_a_budget_for_the_smallest_width_alone(asked, tmp_path, monkeypatch):
 def test_a_budget_ends_in_advice(planned, asked):
     """Catches a budget that is overrun, and one whose end is an error."""
     hurried = dataclasses.replace(asked, budget=1e-3)
-    advice = run.choose_architecture(hurried, planned.path, ARGUMENTS)
+    advice = run.choose_architecture(hurried, planned.path, ARGUMENTS).advice
     assert advice.state == ABSTAINED
     assert advice.further_runs[0].command.endswith(" ".join(ARGUMENTS))
     (row,) = planned.read_choice().to_dict("records")
     assert row["state"] == UNFINISHED
+
+
+def test_groups_that_failed_are_told(planned, asked, monkeypatch):
+    """Catches a choice whose trainings failed that passes for one that is not finished."""
+    failed = SweepOutcome({"000_based_width_16": RuntimeError("no such device")})
+    monkeypatch.setattr(run, "_trained", lambda *_: failed)
+    made = run.choose_architecture(dataclasses.replace(asked, budget=1e-3), planned.path)
+    assert made.outcome is failed
+    (answer, *_) = made.advice.paragraphs
+    assert "(based of width 16, which failed: no such device)" in answer.text
+
+
+FAILING = """
+import runpy, sys
+from mecheval_jax.reporting.terminal import choice
+from mecheval_jax.selection import run
+from mecheval_jax.store.choice import ChoiceFolder
+from mecheval_jax.sweeps.run import SweepOutcome
+error = {"fault": RuntimeError("see log"), "mistake": run.UserError("no room")}[sys.argv.pop()]
+run.choose_architecture = lambda *_: run.Choice(None, SweepOutcome({"a": error}))
+ChoiceFolder.read_choice = lambda _: None
+choice.show_choice = lambda *_: print("the advice", flush=True)
+runpy.run_module("launch.choose", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize(("kind", "code"), [("fault", 1), ("mistake", 2)])
+def test_how_a_choice_with_failures_ends(kind, code, tmp_path):
+    """Catches code 0 of a choice of which a part was not trained."""
+    command = ["recall:smoke=True", f"--workdir={tmp_path / 'new'}", kind]
+    done = forked.start(["-c", FAILING, *command])
+    assert done.returncode == code, done.stderr
+    assert "the advice" in done.stdout
 
 
 @pytest.mark.parametrize("budget", [None, 3600.0])
