@@ -6,8 +6,8 @@
 Says first what the documents hold, what is planned and how long it takes, then trains as many
 widths, learning rates and seeds of every architecture as the budget has time for. It ends with
 ``choice.csv``, a row for each architecture and width, ``advice.json``, and ``report.html``. The
-same command resumes (docs/choosing.md). If the trainings of a shape failed, it ends with code 1 after
-the advice on the others.
+same command resumes (docs/choosing.md). If the trainings of a shape failed, it ends with code 1
+after the advice on the others.
 """
 
 import sys

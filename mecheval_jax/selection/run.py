@@ -14,9 +14,10 @@ from typing import NamedTuple
 
 from mecheval_jax import costs
 from mecheval_jax.console import say
-from mecheval_jax.errors import Interrupted, one_line
+from mecheval_jax.errors import Interrupted, UserError, one_line
 from mecheval_jax.evaluation.subject import documents_of
 from mecheval_jax.evaluation.verdict.measurement import why_not_judged
+from mecheval_jax.machine import is_out_of_memory
 from mecheval_jax.selection.advice import Asked, advise
 from mecheval_jax.selection.circuit import measure_circuit
 from mecheval_jax.selection.deadline import Deadline
@@ -116,13 +117,27 @@ def _measured(
 ) -> None:
     """Measure something of each shape's best run, as long as there is time.
 
-    A shape of which a file is damaged is passed over, and said.
+    A shape of which a file is damaged, or for which there is no memory, is passed over, and said.
     """
     left_out = LeftOut()
     for group in sweep.groups:
         if not clock.is_over:
-            one = functools.partial(measure, folder.group(group.name))
+            one = functools.partial(_as_memory_allows, measure, folder.group(group.name))
             left_out.part(group.name, one, None)
+
+
+def _as_memory_allows(measure: Callable[[GroupFolder], None], group: GroupFolder) -> None:
+    """Measure something of a group.
+
+    Raises:
+        UserError: If there is no memory for it, or a file is damaged.
+    """
+    try:
+        measure(group)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(f"there is no memory to measure it: {one_line(error, 300)}") from None
 
 
 def _concluded(

@@ -1,6 +1,7 @@
 """Choices from end to end, broken off and gone on with."""
 
 import dataclasses
+import time
 
 import pytest
 
@@ -11,7 +12,7 @@ from mecheval_jax.selection.deadline import Deadline
 from mecheval_jax.selection.plan import Plan, Size, Timing, sweep_of
 from mecheval_jax.selection.request import MULTIPLES
 from mecheval_jax.store.choice import ABSTAINED, UNFINISHED, ChoiceFolder
-from mecheval_jax.sweeps.plan import open_folder
+from mecheval_jax.sweeps.plan import open_folder, plan_of
 from mecheval_jax.sweeps.run import SweepOutcome
 from tests.selection.conftest import ARGUMENTS
 from tests.support import forked
@@ -132,11 +133,12 @@ def test_groups_that_failed_are_told(planned, asked, monkeypatch):
 
 FAILING = """
 import runpy, sys
+from mecheval_jax.errors import UserError
 from mecheval_jax.reporting.terminal import choice
 from mecheval_jax.selection import run
 from mecheval_jax.store.choice import ChoiceFolder
 from mecheval_jax.sweeps.run import SweepOutcome
-error = {"fault": RuntimeError("see log"), "mistake": run.UserError("no room")}[sys.argv.pop()]
+error = {"fault": RuntimeError("see log"), "mistake": UserError("no room")}[sys.argv.pop()]
 run.choose_architecture = lambda *_: run.Choice(None, SweepOutcome({"a": error}))
 ChoiceFolder.read_choice = lambda _: None
 choice.show_choice = lambda *_: print("the advice", flush=True)
@@ -151,6 +153,24 @@ def test_how_a_choice_with_failures_ends(kind, code, tmp_path):
     done = forked.start(["-c", FAILING, *command])
     assert done.returncode == code, done.stderr
     assert "the advice" in done.stdout
+
+
+def test_a_measurement_without_memory_is_left_out(planned, asked, capsys):
+    """Catches advice that is lost, when all is trained, for the memory of a picture beside it."""
+    sweep = plan_of(planned.read(), planned.sweep)
+    clock = Deadline(time.monotonic(), None)
+
+    def too_large(group):
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")
+
+    run._measured(too_large, planned, sweep, clock)
+    assert "there is no memory to measure it" in "".join(capsys.readouterr())
+
+    def broken(group):
+        raise RuntimeError("a fault")
+
+    with pytest.raises(RuntimeError, match="a fault"):
+        run._measured(broken, planned, sweep, clock)
 
 
 @pytest.mark.parametrize("budget", [None, 3600.0])
