@@ -6,7 +6,11 @@ from mecheval_jax import runs
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.config import CORRUPTION
-from mecheval_jax.evaluation.patching.circuits import measure_faithfulness, smallest_circuit
+from mecheval_jax.evaluation.patching.circuits import (
+    measure_faithfulness,
+    sizes_of,
+    smallest_circuit,
+)
 from mecheval_jax.evaluation.patching.edge_scores import score_edges
 from mecheval_jax.evaluation.patching.ports import NONE
 from mecheval_jax.evaluation.subject import Subject
@@ -19,7 +23,8 @@ DOCUMENTS = 64
 """Documents on which circuits are run: every edge is one more run of the model on all of them."""
 
 MOST = 48
-"""Greatest number of sizes of circuits that are run."""
+"""Greatest number of sizes of circuits that are run: of a graph with as many edges or more the
+smallest one that is found is an upper bound."""
 
 
 def measure_circuit(group: GroupFolder) -> None:
@@ -46,7 +51,7 @@ def measure_circuit(group: GroupFolder) -> None:
         folder.update_summary(**{CIRCUIT: None})
         return
     edges = len(scores.graph.edges)
-    sizes = range(edges + 1) if edges < MOST else None
+    sizes = sizes_of(edges, MOST)
     measured = measure_faithfulness(subject, scores, draws=0, sizes=sizes)
     found = smallest_circuit(measured, CORRUPTION)
     folder.update_summary(**{CIRCUIT: None if found is None else found._asdict()})

@@ -1,12 +1,15 @@
 """Circuits of the best runs, measured once and kept."""
 
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.selection import circuit
 from mecheval_jax.store.choice import ChoiceFolder
+from mecheval_jax.store.sweep_folder import GroupFolder
+from tests.support import small
 from tests.support.choices import runs_of
 
 
@@ -30,6 +33,29 @@ def test_the_best_run_is_measured_once(group, monkeypatch):
     assert measured is None or 0 <= measured["edges"] <= measured["of"]
     monkeypatch.setattr(circuit, "score_edges", None)
     circuit.measure_circuit(group)
+
+
+def test_a_large_graph_is_tried_at_many_sizes(monkeypatch, tmp_path):
+    """Catches a half of the sizes that there is time for."""
+    tried, kept = [], {}
+    summary = {"accuracy_low": 1.0, "floors": {"best": 0.2}, "verdict": "induction"}
+    folder = SimpleNamespace(path="run", read_finished=lambda: summary, update_summary=kept.update)
+    loaded = SimpleNamespace(experiment=small.experiment(), params={})
+    scored = SimpleNamespace(graph=SimpleNamespace(edges=range(200)))
+    for name, stand_in in {
+        "chosen_member": lambda _: {"member": 0},
+        "RunFolder": lambda _: folder,
+        "runs": SimpleNamespace(load=lambda _: loaded),
+        "Subject": SimpleNamespace(of=lambda *_: None),
+        "score_edges": lambda *_, **__: scored,
+        "measure_faithfulness": lambda *_, sizes, **__: tried.extend(sizes),
+        "smallest_circuit": lambda *_: None,
+    }.items():
+        monkeypatch.setattr(circuit, name, stand_in)
+    circuit.measure_circuit(GroupFolder(tmp_path))
+    assert 24 < len(tried) <= circuit.MOST
+    assert (tried[0], tried[-1]) == (0, 200)
+    assert kept == {circuit.CIRCUIT: None}
 
 
 def test_what_has_not_learned_has_no_circuit(group, monkeypatch):
