@@ -24,8 +24,8 @@ from mecheval_jax.mixers import MixerContext, architectures_of, build_mixer, ini
 from mecheval_jax.mixers.architectures import positions_of
 from mecheval_jax.models.blocks import CANON, NORMS, BlockConfig, norm, rematerialized
 from mecheval_jax.models.feed_forward import ACTIVATIONS, FEED_FORWARD, KINDS, FeedForwardConfig
+from mecheval_jax.models.output_head import output_head, tied_logits
 from mecheval_jax.ops.positions import at_positions
-from mecheval_jax.ops.precision import widened
 from mecheval_jax.site_path import block_name
 from mecheval_jax.sites import Site
 
@@ -236,7 +236,7 @@ class LanguageModel(nn.Module):
         self.block = [block(mixer, config.block(i)) for i, mixer in enumerate(mixers)]
         self.output_norm = norm(config.output_norm, config.norm_epsilon)
         if not config.tied:
-            self.output_head = nn.Dense(rows, use_bias=False, kernel_init=initializers.dense)
+            self.output_head = output_head(rows)
         self.embedding, self.final_norm = Site(), Site()
 
     def _mixers(self) -> list[nn.Module]:
@@ -264,9 +264,9 @@ class LanguageModel(nn.Module):
         return self.final_norm(self.output_norm(residual))
 
     def _head(self, read: Float[Array, "*axes width"]) -> Float[Array, "*axes vocabulary"]:
-        head = self.token_embedding.attend if self.config.tied else self.output_head
-        logits = head(read)[..., : self.config.vocabulary_size]
-        return widened(logits)
+        table = self.token_embedding.embedding
+        logits = tied_logits(read, table) if self.config.tied else self.output_head(read)
+        return logits[..., : self.config.vocabulary_size]
 
     def __call__(
         self,

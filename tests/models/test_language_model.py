@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.interventions import run
+from mecheval_jax.interventions import capture, run
 from mecheval_jax.mixers import ARCHITECTURES
 from mecheval_jax.models.language_model import (
     WIDE,
@@ -51,6 +51,37 @@ def test_parameters_are_narrowed_inside():
         lambda params: model.apply({"params": params}, state, tokens[:, 0], method="step")[1]
     )
     np.testing.assert_array_equal(step(params), step(narrow))
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_logits_are_not_rounded(tied):
+    """Catches logits in half precision, at all positions or at those that are asked for."""
+    config, params, task = planted.lively("attention", layers=1, tied=tied, dtype="bfloat16")
+    model, tokens = LanguageModel(config), planted.documents(task, 2).tokens
+    queries = np.array([[3], [5]])
+
+    @jax.jit
+    def logits(params):
+        (read,) = capture(model, params, tokens, ["final_norm"]).values()
+        narrow = cast_to_compute_dtype(params, config)
+        tables = narrow["token_embedding"]["embedding"].T, narrow.get("output_head", {})
+        found = (
+            model.apply({"params": params}, tokens),
+            *(
+                model.apply({"params": params}, tokens, jnp.asarray(queries), skip_unread=skip)
+                for skip in (False, True)
+            ),
+        )
+        return read, tables[0] if tied else tables[1]["kernel"], found
+
+    read, table, (everywhere, *asked) = logits(params)
+    assert (read.dtype, everywhere.dtype) == (jnp.bfloat16, jnp.float32)
+    exact = np.asarray(read, np.float64) @ np.asarray(table, np.float64)
+    rounding = 1e-6 * np.abs(exact).max()
+    np.testing.assert_allclose(everywhere, exact, rtol=0, atol=rounding)
+    there = np.take_along_axis(exact, queries[..., None], axis=1)
+    for found in asked:
+        np.testing.assert_allclose(found, there, rtol=0, atol=rounding)
 
 
 # Catches gradients that are rounded to the narrow type, and a float32 model that converts.
