@@ -125,6 +125,25 @@ class Flat(Fading):
         return write
 
 
+class Large(Fading):
+    """States that are far above 1, of which little is left one token later."""
+
+    def states(self, write):
+        decay = jnp.full(write.shape, 2e-4)
+        write = 1e6 * write
+        entry = self.state.checked_entry(write)
+        states = self.state(linear_recurrence(decay, write, entry=entry), rewritten=True)
+        return 1e-6 * states
+
+    def decayed(self, past):
+        return 2e-4 * past
+
+
+class LargeLasting(Lasting):
+    def states(self, write):
+        return 1e-6 * super().states(1e6 * write)
+
+
 class Bare(nn.Module):
     """No sites, no recurrent form, and nothing to learn."""
 
@@ -136,6 +155,13 @@ def test_a_mixer_that_keeps_all_promises():
     """Catches a check that refuses a good mixer."""
     check_mixer(Fading(WIDTH), WIDTH)
     check_mixer(Bare(), WIDTH)
+    check_mixer(Large(WIDTH), WIDTH)
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_documents_of_a_token_or_two(length):
+    """Catches a check that replaces the last state, which no token goes on from."""
+    check_mixer(Fading(WIDTH), WIDTH, length)
 
 
 @pytest.mark.parametrize(
@@ -147,6 +173,7 @@ def test_a_mixer_that_keeps_all_promises():
         (Infinite, "theirs: its outputs are not finite"),
         (Forgetful, "theirs: step gives another output than __call__ at token 1"),
         (Lasting, "theirs: later tokens do not go on from a replaced 'state'"),
+        (LargeLasting, "theirs: later tokens do not go on from a replaced 'state'"),
         (Misnamed, r"theirs: local_reach\(\) names 'shift': its sites are .*shifted"),
         (Counting, r"theirs: local_reach\(\) gives 1"),
         (Twice, "theirs: .*the site write is called 2 times"),
