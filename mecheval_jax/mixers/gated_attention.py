@@ -3,13 +3,15 @@
     q, g = halves of W_q x in each head;   q, k <- RMSNorm of each head, times 1 + scale
     y = W_o (o * sigmoid(g)),   o what the heads of softmax attention read
 
-Rotary positions turn the first quarter of the channels of each head. No layer has a bias.
+Rotary positions turn the first quarter of the channels of each head. By default no layer has
+a bias.
 """
 
 import flax.linen as nn
 import jax
 
 from mecheval_jax.array_types import Array
+from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.attention import Attention
 from mecheval_jax.mixers.norms import HeadNorm
 from mecheval_jax.mixers.softmax_attention import SITES
@@ -19,6 +21,7 @@ class GatedAttention(Attention):
     """Attention with an output gate; see `Attention` for the other attributes.
 
     Attributes:
+        bias: Whether q, k, v and the gate have biases.
         epsilon: Epsilon of the norms of queries and keys.
     """
 
@@ -35,8 +38,9 @@ class GatedAttention(Attention):
         self.q_norm, self.k_norm = (HeadNorm(self.epsilon, offset=1.0) for _ in "qk")
 
     def dense_out(self) -> nn.Dense:
-        """The output projection."""
-        return self.dense(self.width, self.out_bias)
+        """The output projection; `dense` would give it a bias wherever q, k and v have one."""
+        dense = initializers.dense
+        return nn.Dense(self.width, use_bias=self.out_bias, kernel_init=dense)
 
     def prepare(self, q: Array, k: Array, read_index: Array, index: Array) -> tuple[Array, Array]:
         """Normalise both, and rotate them by their positions."""

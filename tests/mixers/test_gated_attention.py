@@ -1,8 +1,11 @@
 """Gated attention: its norms, its gate, and the channels that it turns."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
+from mecheval_jax.mixers import GatedAttention
 from tests.support.mixer_cases import LENGTH, capture, dense, example, in_float64, sigmoid
 
 CASE = "gated_attention"
@@ -33,3 +36,13 @@ def test_a_quarter_of_each_head_is_turned():
     turned = (normal[..., 0] + 1j * normal[..., 1]) * np.exp(1j * np.arange(LENGTH))[:, None]
     np.testing.assert_allclose(k[..., 0], turned.real, rtol=1e-4, atol=1e-4)
     assert q.shape[-2:] == (mixer.heads, 8)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("out_bias", [False, True])
+def test_biases_are_told_apart(bias, out_bias):
+    """Catches an output projection that has a bias wherever queries, keys and values have one."""
+    mixer, x = GatedAttention(16, bias=bias, out_bias=out_bias), jnp.zeros((1, 2, 16))
+    params = jax.eval_shape(lambda: mixer.init(jax.random.key(0), x))["params"]
+    assert ("bias" in params["q_proj"]) == bias
+    assert ("bias" in params["out_proj"]) == out_bias
