@@ -146,8 +146,10 @@ def options(name: str, file: str) -> dict[str, tuple[str, str]]:
         if file_of(mixer) != file:
             continue
         told, own = meanings(mixer), dict(architecture.defaults(layer))
+        # Fields of a family that no value turns on in this mixer are no options of it.
+        left_out = {*CONTEXT, *getattr(mixer, "refused", dict)()}
         for field in dataclasses.fields(mixer):
-            if field.name not in fields_of(mixer) or field.name in CONTEXT:
+            if field.name not in fields_of(mixer) or field.name in left_out:
                 continue
             default = own.get(field.name, field.default)
             value = "required" if default is dataclasses.MISSING else f"`{default!r}`"
@@ -191,7 +193,8 @@ def equations() -> str:
     head = (
         "# Equations and options\n\n*Written by tools/write_architectures.py from the code.* "
         "[architectures.md](architectures.md) compares them. Options are fields of "
-        "`model.mixer_options`; a list has one value for each layer.\n"
+        "`model.mixer_options`; a list has one value for each layer. What a mixer cannot have, "
+        "such as the short convolutions or the output gate of its relatives, is no option of it.\n"
     )
     return "\n".join([head, *parts])
 

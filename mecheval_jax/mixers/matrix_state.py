@@ -80,6 +80,16 @@ class MatrixStateMixer(nn.Module):
     canon, canon_bias, steps = 0, True, 1
     """Taps and bias of Canon-B, and length of that axis: fields of those that may have them."""
 
+    @classmethod
+    def refused(cls) -> dict[str, str]:
+        """Options of the family that this mixer does not have, and why: no value turns them on."""
+        found = {}
+        if not cls.CONVOLVED:
+            found["kernel"] = "has no short convolutions; model.canon puts one before any mixer"
+        if "gate" not in cls.SITES:
+            found["gated"] = "has no output gate"
+        return found
+
     @nn.nowrap
     def local_reach(self) -> dict[str, float]:
         """See `sites.reach_of`."""
@@ -95,13 +105,9 @@ class MatrixStateMixer(nn.Module):
                     f"{self.width}, are not divisible by {self.heads} heads of at least 1 channel"
                 )
         canon.check_alone(self)
-        if self.kernel and not self.CONVOLVED:
-            raise UserError(
-                f"kernel is {self.kernel}: {type(self).__name__} has no short convolutions; "
-                "model.canon puts one before any mixer"
-            )
-        if self.gated and "gate" not in self.SITES:
-            raise UserError(f"gated is True: {type(self).__name__} has no output gate")
+        for name, reason in self.refused().items():
+            if value := getattr(self, name):
+                raise UserError(f"{name} is {value}: {type(self).__name__} {reason}")
         choose("backend", self.backend, BACKENDS)
         super().__post_init__()
 

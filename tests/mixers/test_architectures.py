@@ -1,5 +1,6 @@
 """From the name in a config to the mixers of its layers."""
 
+import re
 import sys
 import types
 
@@ -255,6 +256,21 @@ def test_options_of_ones_own_have_no_bounds():
         ModelConfig(
             "their_mixers:Mean", vocabulary_size=5, mixer_options={"gain": float("nan")}, **SHAPE
         )
+
+
+def test_options_that_every_use_refuses():
+    """Catches a page that offers them, and one that hides those of the other relatives."""
+    page = write_architectures.EQUATIONS.read_text()
+    offered = {
+        name: set(re.findall(r"^\| `(\w+)`", part, re.MULTILINE))
+        for name, part in re.findall(r"^## (\w+)$(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+    }
+    assert {"gated", "kernel"} <= offered["delta_net"]
+    assert "`gated` (delta_net)" not in page
+    assert "`gated` (gated_delta_net)" in page
+    for name in ("gla", "retnet", "hgrn2"):
+        assert "kernel" not in offered[name]
+        assert ("gated" in offered[name]) == (name != "hgrn2")
 
 
 def test_the_table_is_the_code():
