@@ -9,7 +9,7 @@ Flax module of the user's own. Names joined by commas make a hybrid, one for eac
 import dataclasses
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -49,6 +49,9 @@ from mecheval_jax.sites import hands_on
 class MixerContext:
     """What the model itself sets, in every mixer that has such a field.
 
+    In a class of the user's own `canon` and `canon_bias` are options, unless a mixer of this
+    package that it is derived from has them: fields of such a name may be anything there.
+
     Attributes:
         layer: Index of the layer, from 0.
         layers: Number of layers of the model.
@@ -70,7 +73,11 @@ class MixerContext:
 
 
 CONTEXT = (*(field.name for field in dataclasses.fields(MixerContext)), "shared")
-"""Names of the fields that an option cannot set: those, and what mixers share in a model."""
+"""Names of the fields that an option cannot set in a mixer of this package: those, and what mixers
+share in a model."""
+
+OF_THIS_PACKAGE = ("canon", "canon_bias")
+"""Those among them that the model sets only where a class of this package has the field."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,6 +224,52 @@ def mixer_of(name: str, config: Mapping[str, Any]) -> nn.Module:
     return mixer(**values)
 
 
+def _set_by_model(mixer: type[nn.Module]) -> set[str]:
+    """Names of the fields of a mixer class that the model sets, and options cannot."""
+    found = set(CONTEXT) & set(fields_of(mixer))
+    return {name for name in found if name not in OF_THIS_PACKAGE or _is_ours(mixer, name)}
+
+
+def _is_ours(mixer: type[nn.Module], field: str) -> bool:
+    """Whether a field of a class is that of a mixer of this package."""
+    owners = (part for part in mixer.__mro__ if field in vars(part).get("__annotations__", {}))
+    return is_built_in(next(owners, mixer))
+
+
+def _check_context(
+    architecture: str, classes: Sequence[type[nn.Module]], context: MixerContext
+) -> None:
+    """Check that the mixers of all layers can have what the model sets.
+
+    Raises:
+        UserError: If no mixer has its positions or Canon-B, the layer's mixer does not have these
+            positions, or it needs another first layer.
+    """
+    layer, encoding = context.layer, context.encoding
+    own = classes[layer]
+    if encoding != "none":
+        if not any("encoding" in fields_of(mixer) for mixer in classes):
+            raise UserError(f"model.positions {encoding!r}: no mixer of {architecture!r} has them")
+        encodings = getattr(own, "ENCODINGS", (encoding,))
+        if encoding not in encodings:
+            names = architecture.split(",")
+            raise UserError(
+                f"model.positions {encoding!r}: {names[layer % len(names)].strip()} (layer "
+                f"{layer}) does not have them; valid are {', '.join(('learned', *encodings))}"
+            )
+    if context.canon and not any("canon" in _set_by_model(mixer) for mixer in classes):
+        raise UserError(
+            f"model.canon_at has B: no mixer of {architecture!r} has queries, keys and values of "
+            "one input, which Canon-B convolves; A is in every block, C and D where it has a "
+            "feed-forward part"
+        )
+    if hands_on(own) and not hands_on(classes[0]):
+        raise UserError(
+            f"model.mixer {architecture!r}: layer {layer} mixes in the values of layer 0, "
+            f"of type {classes[0].__name__}: the first layer must be {own.__name__} too"
+        )
+
+
 def build_mixer(
     architecture: str, context: MixerContext, options: Mapping[str, Any] | None = None
 ) -> nn.Module:
@@ -233,29 +286,19 @@ def build_mixer(
         UserError: If the architecture is unknown, no layer's mixer has an option, or the mixer
             cannot have a value.
     """
-    # What the model gives to every mixer.
-    layer, layers, encoding = context.layer, context.layers, context.encoding
-    given = dataclasses.asdict(context)
+    layer, layers = context.layer, context.layers
     chosen = architectures_of(architecture, layers)
     classes = [entry.mixer(i) for i, entry in enumerate(chosen)]
-    if encoding == "none":
-        del given["encoding"]  # a mixer of one's own may have another default
-    elif not any("encoding" in fields_of(mixer) for mixer in classes):
-        raise UserError(f"model.positions {encoding!r}: no mixer of {architecture!r} has them")
-    if context.canon and not any("canon" in fields_of(mixer) for mixer in classes):
-        raise UserError(
-            f"model.canon_at has B: no mixer of {architecture!r} has queries, keys and values of "
-            "one input, which Canon-B convolves; A is in every block, C and D where it has a "
-            "feed-forward part"
-        )
-    if hands_on(classes[layer]) and not hands_on(classes[0]):
-        raise UserError(
-            f"model.mixer {architecture!r}: layer {layer} mixes in the values of layer 0, "
-            f"of type {classes[0].__name__}: the first layer must be {classes[layer].__name__} too"
-        )
+    _check_context(architecture, classes, context)
+    set_by_model = [_set_by_model(mixer) for mixer in classes]
+    given = {name: getattr(context, name) for name in set_by_model[layer] - {"shared"}}
+    if context.encoding == "none":
+        given.pop("encoding", None)  # a mixer of one's own may have another default
     # Options of this layer, checked against the fields of all layers' mixers.
-    valid = set().union(*map(fields_of, classes)) - set(CONTEXT)
-    fields, values = fields_of(classes[layer]), {}
+    options_of = [
+        set(fields_of(mixer)) - names for mixer, names in zip(classes, set_by_model, strict=True)
+    ]
+    valid, values = set().union(*options_of), {}
     for option, value in (options or {}).items():
         if option not in valid:
             raise UserError(
@@ -268,11 +311,10 @@ def build_mixer(
                     f"model.mixer_options.{option} has {len(value)} values for {layers} layers"
                 )
             value = value[layer]
-        if option in fields:
+        if option in options_of[layer]:
             values[option] = checked(option, value, classes[layer])
-    # The model's fields, then the architecture's, then the options, as far as the mixer has them.
+    # The model's fields, then the architecture's, then the options.
     wanted = given | dict(chosen[layer].defaults(layer)) | values
-    wanted = {name: value for name, value in wanted.items() if name in fields}
     require_all(architecture, classes[layer], wanted)
     try:
         return classes[layer](**wanted)

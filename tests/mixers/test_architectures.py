@@ -148,6 +148,17 @@ class Mean(nn.Module):
         return at_positions(self.gain * nn.Dense(self.width)(sums / count), positions)
 
 
+class Tapped(Mean):
+    """Has options with the names of what the model sets in mixers of this package."""
+
+    canon: int = 7
+    canon_bias: bool = False
+
+
+class Derived(Attention):
+    """Attention with something else; its Canon-B is that of this package."""
+
+
 class Deaf(nn.Module):
     """Takes no positions."""
 
@@ -175,6 +186,7 @@ def own_module(monkeypatch):
     module = types.ModuleType("their_mixers")
     module.Mean, module.Deaf, module.number = Mean, Deaf, 3
     module.Strict, module.Annotated = Strict, Annotated
+    module.Tapped, module.Derived = Tapped, Derived
     monkeypatch.setitem(sys.modules, "their_mixers", module)
 
 
@@ -256,6 +268,25 @@ def test_options_of_ones_own_have_no_bounds():
         ModelConfig(
             "their_mixers:Mean", vocabulary_size=5, mixer_options={"gain": float("nan")}, **SHAPE
         )
+
+
+@pytest.mark.usefixtures("own_module")
+def test_fields_of_ones_own_are_options():
+    """Catches taps of Canon-B in a field of the same name, and a derived class without them."""
+    shape = {"vocabulary_size": 5, **SHAPE}
+    canon = {"canon": 4, "canon_at": "AB"}
+    mixer = "their_mixers:Tapped,attention"
+    built = [ModelConfig(mixer, **canon, **shape).build_mixer(layer) for layer in (0, 1)]
+    assert [(mixer.canon, mixer.canon_bias) for mixer in built] == [(7, False), (4, True)]
+    options = {"mixer_options": {"canon": 2, "canon_bias": True}}
+    chosen = ModelConfig(mixer, **options, **shape)
+    assert [chosen.build_mixer(layer).canon for layer in (0, 1)] == [2, 0]
+    with pytest.raises(UserError, match="canon_at has B: no mixer"):
+        ModelConfig("their_mixers:Tapped", **canon, **shape)
+    derived = ModelConfig("their_mixers:Derived", **canon, **shape)
+    assert derived.build_mixer(0).canon == 4
+    with pytest.raises(UserError, match="no option 'canon'"):
+        ModelConfig("their_mixers:Derived", **options, **shape)
 
 
 def test_options_that_every_use_refuses():
