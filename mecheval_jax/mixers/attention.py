@@ -18,8 +18,6 @@ from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.softmax_attention import SITES, SoftmaxAttention
 from mecheval_jax.ops.rotary import alibi_slopes, rotary
 
-ENCODINGS = ("none", "rotary", "alibi")
-
 
 class Attention(SoftmaxAttention):
     """Causal self-attention; see `SoftmaxAttention` for the other attributes.
@@ -39,9 +37,10 @@ class Attention(SoftmaxAttention):
     rotary_base: float = 10_000.0
 
     SITES = SITES
+    ENCODINGS = ("none", "rotary", "alibi")
 
     def __post_init__(self):
-        choose("encoding", self.encoding, ENCODINGS)
+        choose("encoding", self.encoding, self.ENCODINGS)
         if not 0 < self.rotary_share <= 1:
             raise UserError(f"rotary_share is {self.rotary_share}: above 0 and at most 1")
         head = self.width // self.heads

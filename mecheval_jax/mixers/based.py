@@ -59,6 +59,7 @@ class Based(nn.Module):
         "normalizer": "sum of the attention weights of all tokens so far",
         "head_output": "output of each head, divided by the normalizer",
     }
+    ENCODINGS = ("none", "rotary")
     HEADS_ADD = True
 
     @nn.nowrap
@@ -68,7 +69,7 @@ class Based(nn.Module):
 
     def __post_init__(self):
         require_heads(self.width, self.heads)
-        choose("encoding", self.encoding, ("none", "rotary"))
+        choose("encoding", self.encoding, self.ENCODINGS)
         if self.encoding == "rotary" and self.feature_width < 2:
             raise UserError(
                 f"feature_width is {self.feature_width}: rotary positions turn pairs of channels; "

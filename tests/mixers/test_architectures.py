@@ -106,8 +106,14 @@ def test_positions_inside_the_mixers():
     assert "position_embedding" not in shapes
     with pytest.raises(UserError, match=r"'rotary'.*'mamba'"):
         ModelConfig("mamba", vocabulary_size=5, positions="rotary", **SHAPE)
-    with pytest.raises(UserError, match="unknown encoding 'alibi'"):
-        ModelConfig("taylor_attention", vocabulary_size=5, positions="alibi", **SHAPE)
+    for mixer, where in (
+        ("taylor_attention", "taylor_attention .layer 0"),
+        ("attention, taylor_attention", "taylor_attention .layer 1"),
+        ("based", "based .layer 1"),
+    ):
+        message = rf"model.positions 'alibi': {where}.*valid are learned, none, rotary$"
+        with pytest.raises(UserError, match=message):
+            ModelConfig(mixer, vocabulary_size=5, positions="alibi", **SHAPE)
 
 
 # Catches a hybrid whose blocks all follow the first mixer.
