@@ -45,9 +45,13 @@ class Attention(SoftmaxAttention):
             raise UserError(f"rotary_share is {self.rotary_share}: above 0 and at most 1")
         head = self.width // self.heads
         if self.encoding == "rotary" and int(self.rotary_share * head) < 2:
+            enough = int(self.rotary_share * self.width) >= 2  # for one head
+            wider = "a greater width" + " or rotary_share" * (head >= 2)
+            cause = f"heads is {self.heads}" if enough else f"rotary_share is {self.rotary_share:g}"
             raise UserError(
-                f"heads is {self.heads}: of the {head} channels of a head rotary positions turn "
-                f"{self.rotary_share:g}, which is no pair of channels; take fewer heads"
+                f"{cause}: of the {head} channels of a head rotary positions turn "
+                f"{self.rotary_share:g}, which is no pair of channels; take "
+                + ("fewer heads" if enough else wider)
             )
         super().__post_init__()
 

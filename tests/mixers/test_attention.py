@@ -59,7 +59,15 @@ def test_encodings_and_windows(case):
     [
         (lambda: Attention(16, heads=3), r"16.*\b3 heads"),
         (lambda: Attention(16, heads=4, key_heads=3), r"4 heads.*key_heads 3"),
-        (lambda: GatedAttention(32, heads=16), r"heads is 16: of the 2 channels.*turn 0.25"),
+        (
+            lambda: GatedAttention(32, heads=16),
+            r"heads is 16: of the 2 channels.*turn 0.25.*take fewer heads$",
+        ),
+        (
+            lambda: GatedAttention(4),
+            r"rotary_share is 0.25: of the 4 channels.*a greater width or rotary_share$",
+        ),
+        (lambda: GatedAttention(4, heads=4), r"rotary_share is 0.25: .*take a greater width$"),
     ],
 )
 def test_shapes_that_do_not_divide(build, message):
