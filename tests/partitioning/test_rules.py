@@ -1,5 +1,6 @@
 """Layouts of parameters and what is kept beside them, without any devices."""
 
+import fnmatch
 import re
 
 import flax.linen as nn
@@ -12,10 +13,18 @@ from mecheval_jax.mixers import ARCHITECTURES
 from mecheval_jax.mixers.options import fields_of
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.partitioning.padding import padded_rows, resize_tables
-from mecheval_jax.partitioning.rules import DATA_PARALLEL, path_name, rules_of, shardings
+from mecheval_jax.partitioning.rules import (
+    DATA_PARALLEL,
+    MIXERS,
+    path_name,
+    rules_of,
+    shardings,
+)
 from mecheval_jax.training.config import TrainingConfig
 from mecheval_jax.training.state import hyperparameters_of, new_state
+from tests.support.compilation import ROOT
 
+PAGE = ROOT / "docs" / "sharding.md"
 MESH = AbstractMesh((2, 2, 2), AXES)
 
 
@@ -98,6 +107,39 @@ def test_heads_are_never_cut(options, cut):
         spec = found[f"params/block_1/mixer/{name}/kernel"]
         assert (spec[where[0]], spec[where[1]]) == ("fsdp", "model" if cut else None)
     assert found["params/block_1/mlp/fc1/kernel"] == COLUMNS  # the rest of the block is
+
+
+def expanded(pattern):
+    """The paths inside a mixer that the expression of a rule is meant for, `*` for a digit."""
+    pattern = pattern.removeprefix("mixer/").removesuffix("$").replace(r"\d", "*")
+    pattern = re.sub(r"\[(\w+)\]", lambda chosen: f"({'|'.join(chosen[1])})", pattern)
+    if not (group := re.search(r"\(([^()]*)\)", pattern)):
+        return {pattern}
+    before, after = pattern[: group.start()], pattern[group.end() :]
+    return set().union(*(expanded(before + name + after) for name in group[1].split("|")))
+
+
+def layouts_on_the_page():
+    """Expressions of paths, and the layout that docs/sharding.md gives them, row by row."""
+    rows = re.findall(r"^\| (.+) \| (?:.* )?\| (.+) \|$", PAGE.read_text(), re.MULTILINE)
+    found, names = [], []
+    for cell, layout in rows:
+        own = cell.startswith("their biases")
+        names = [f"{name}/bias" for name in names] if own else re.findall("`(.+?)`", cell)
+        found += [(name, layout.removesuffix(", whole")) for name in names]
+    return found
+
+
+@pytest.mark.parametrize("pattern", [pattern for pattern, _ in MIXERS])
+def test_the_page_has_every_rule(pattern):
+    """Catches a parameter that docs/sharding.md does not name, or names beside another layout."""
+    layout = dict(MIXERS)[pattern]
+    shown = ", ".join(f"`{axis}`" if axis else "whole" for axis in layout) or "whole"
+    page = layouts_on_the_page()
+    for name in expanded(pattern):
+        short = re.sub("/(kernel|weight)$", "", name)
+        found = {layout for named, layout in page if fnmatch.fnmatch(short, named)}
+        assert shown in found, name
 
 
 class Own(nn.Module):
