@@ -27,7 +27,7 @@ class Attention(SoftmaxAttention):
         out_bias: Whether the output projection has a bias.
         encoding: Encoding of positions in the scores: ``none``, ``rotary`` or ``alibi``.
         rotary_share: Share of a head's channels that rotary positions rotate.
-        rotary_base: Number of tokens, about, in which the slowest plane turns by 1 radian.
+        rotary_base: Of n planes plane i, from 0, turns by rotary_base^(-i / n) radians a token.
     """
 
     bias: bool = False

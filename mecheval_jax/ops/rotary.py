@@ -21,7 +21,8 @@ def rotary(
     Args:
         x: Queries or keys by head.
         positions: Position of each token.
-        base: Base of the angular frequencies; the slowest is about 1 / base radians per token.
+        base: Base of the angular frequencies; the slowest is base^(-(half - 1) / half) radians
+            per token, with half the number of planes.
         channels: Number of channels that are rotated, the first of each head; all if None.
     """
     channels = x.shape[-1] if channels is None else channels
