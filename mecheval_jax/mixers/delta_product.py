@@ -4,9 +4,10 @@ As `mixers.delta_net`, with n keys k_j, values v_j and strengths beta_j of every
 
     S <- a S;   for j = 1 .. n:  S <- S + k_j beta_j (v_j - S^T k_j)^T;   o = S^T q
 
-A product of n reflections, with beta up to 2, is any orthogonal map of rank n. Channels of the
-projections of k, v and beta are laid out (step, head, channel), and the sites k, v, beta, erase and
-write are [batch, length, step, heads, ...].
+With beta = 2 the steps are reflections, and a product of n of them is an orthogonal map that
+differs from the identity by a map of rank at most n. Channels of the projections of k, v and beta
+are laid out (step, head, channel), and the sites k, v, beta, erase and write are [batch, length,
+step, heads, ...].
 """
 
 import jax
