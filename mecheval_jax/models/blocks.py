@@ -5,8 +5,8 @@
 The norms are LayerNorm in the study, with eps 1e-5. A Mamba block has RMSNorm and no second half.
 There are two variants. Both halves may read the same r (parallel, GPT-NeoX). Residual convolutions
 x <- x + conv(x) may stand before the mixer, before the feed-forward part and behind its first
-layers ("Canon" A, C and D, Allen-Zhu 2025); Canon-B is inside the mixer
-(`mixers.softmax_attention`).
+layers ("Canon" A, C and D, Allen-Zhu 2025); Canon-B is inside the mixers of softmax attention, GLA,
+RetNet and the delta family (`mixers.canon`).
 """
 
 import dataclasses

@@ -127,7 +127,7 @@ class ModelConfig(Section, section="model"):
         if self.canon and not self.canon_at:
             raise UserError(f"model.canon is {self.canon}: model.canon_at says where, such as A")
         blocks = [self.block(layer) for layer in range(self.layers)]
-        for place in self.canon_at if self.canon else "":  # A and B are in every block
+        for place in self.canon_at if self.canon else "":  # A is everywhere; mixers check B
             if not any(block.has_canon(place) for block in blocks):
                 raise UserError(
                     f"model.canon_at is {self.canon_at!r}: no layer has the feed-forward part that "
