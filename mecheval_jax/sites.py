@@ -263,7 +263,8 @@ def heads_of(mixer: nn.Module) -> int:
     """Number of heads whose contributions add up to a mixer's output.
 
     They do where a mixer says ``HEADS_ADD = True``: its ``head_output`` has the heads as axis 2,
-    and nothing after it mixes them but the sum. Any other mixer counts as one head.
+    nothing after it mixes them but the sum, and what is added besides is a bias, the same at every
+    token. Any other mixer counts as one head: a skip past the heads belongs to none of them.
     """
     return mixer.heads if getattr(mixer, "HEADS_ADD", False) else 1
 

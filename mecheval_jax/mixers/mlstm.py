@@ -75,7 +75,7 @@ class MLSTM(nn.Module):
         "gate": "z, before its silu",
     }
 
-    HEADS_ADD = True
+    HEADS_ADD = False  # the skip of c, which is no head's, depends on the tokens
     WITHOUT_DECAY = ("conv/bias", "i_proj/bias", "f_proj/bias", "skip", "norm/scale")
 
     @nn.nowrap

@@ -72,7 +72,7 @@ class RWKV7(nn.Module):
         "head_output": "output of each head, before its norm",
         "gate": "output gate",
     }
-    HEADS_ADD = True
+    HEADS_ADD = False  # the token's own value, added behind them, is no constant
     HANDS_ON = True
     WITHOUT_DECAY = (
         *(f"x_{name}" for name in MIXTURES),

@@ -26,8 +26,9 @@ MODELS = {
     "wholes, parallel": ("none", {"mixer": "h3,lstm", "feed_forward": "glu", "parallel": True}),
     "heads that add up": (
         "auto",
-        {"mixer": "rwkv7,mlstm,gated_delta_net", "layers": 3, **HEADS},
+        {"mixer": "mesa_net,taylor_attention,gated_delta_net", "layers": 3, **HEADS},
     ),
+    "heads beside a skip": ("auto", {"mixer": "rwkv7,mlstm", **HEADS}),
     "convolutions": ("auto", {"mixer": "base_conv,mamba", "canon": 2}),
     "convolutions after the mixer": ("auto", {"mixer": "attention", "canon": 2, "canon_at": "CD"}),
     "an MLP with a shift": ("none", {"mixer": "attention", "feed_forward": "channel_mix"}),
