@@ -20,6 +20,7 @@ from mecheval_jax.array_types import Array, Float, Int, PyTree
 from mecheval_jax.errors import UserError
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.mamba import INNER_SITES
+from mecheval_jax.mixers.mamba2 import with_skip
 from mecheval_jax.mixers.options import require_inner_heads
 from mecheval_jax.mixers.short_convolution import ShortConvolution
 from mecheval_jax.ops.log_linear_attention import (
@@ -120,7 +121,7 @@ class LogLinearMamba2(nn.Module):
 
     def _out(self, y: Array, x: Array, z: Array) -> Array:
         """Output projection of the norm of y and the skip, gated by z."""
-        y = self.ssm_output(y + self.D[(None,) * (x.ndim - 2) + (slice(None), None)] * x)
+        y = self.ssm_output(with_skip(y, self.D, x))
         y = self.norm(y.reshape(z.shape) * jax.nn.silu(z))
         return self.out_projection(self.out_proj(y))
 

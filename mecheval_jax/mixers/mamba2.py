@@ -27,6 +27,15 @@ from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.sites import declare
 
 
+def with_skip(
+    y: Float[Array, "*axes heads head_dim"],
+    D: Float[Array, " heads"],
+    x: Float[Array, "*axes heads head_dim"],
+) -> Float[Array, "*axes heads head_dim"]:
+    """What was read from the states plus D x, with a factor D of each head."""
+    return y + D[(None,) * (x.ndim - 2) + (slice(None), None)] * x
+
+
 class Mamba2(nn.Module):
     """A state space model with one decay per head, computed by matrix products.
 
@@ -134,9 +143,6 @@ class Mamba2(nn.Module):
         rates = -jnp.exp(self.A_log)[(None,) * (dt.ndim - 1)]
         return x, q, Update(k, dt[..., None] * x, (rates * dt)[..., None])
 
-    def _with_skip(self, y: Array, x: Array) -> Array:
-        return y + self.D[(None,) * (x.ndim - 2) + (slice(None), None)] * x
-
     def _out(self, y: Array, *z: Array) -> Array:
         """Output projection of the norm of y, gated by z if there is a gate."""
         axes = y.shape[:-2]
@@ -157,7 +163,7 @@ class Mamba2(nn.Module):
         x, q, update = self._select(*selected)
         update = update._replace(log_decay=passed_decay(self, update.log_decay))
         y = dplr_recurrence(self, q, update, self.backend, positions)
-        y = self.ssm_output(self._with_skip(y, at_positions(x, positions)))
+        y = self.ssm_output(with_skip(y, self.D, at_positions(x, positions)))
         return self._out(y, *(at_positions(gate, positions) for gate in z))
 
     def initial_state(self, batch: int, max_length: int) -> dict[str, Array]:
@@ -176,4 +182,4 @@ class Mamba2(nn.Module):
             new["conv"], mixed = self.conv.step(state["conv"], mixed)
         x, q, update = self._select(dt, *self._activated(mixed))
         new["ssm"], y = dplr_step(state["ssm"], q, update)
-        return new, self._out(self._with_skip(y, x), *z)
+        return new, self._out(with_skip(y, self.D, x), *z)

@@ -65,6 +65,11 @@ class ShortConvolution(nn.Module):
         return short_convolution_step(window, x_t, self.weight, self.bias)
 
 
+def shift_all(x: Float[Array, "batch length width"]) -> Float[Array, "batch length width"]:
+    """The token before each one, zeros at the first."""
+    return jnp.pad(x, ((0, 0), (1, 0), (0, 0)))[:, :-1]
+
+
 def shift_one(
     previous: Float[Array, "batch width"], x_t: Float[Array, "batch width"]
 ) -> tuple[Float[Array, "batch width"], Float[Array, "batch width"]]:
@@ -86,7 +91,7 @@ class TokenShift(nn.Module):
     ) -> list[Float[Array, "batch length _"]]:
         """Shift parts of the channels by a token; their layout stays what it is."""
         del layout
-        return [jnp.pad(x, ((0, 0), (1, 0), (0, 0)))[:, :-1] for x in xs]
+        return list(map(shift_all, xs))
 
     def initial_state(self, batch: int) -> Float[Array, "batch 1 width"]:
         """Input before the first token: zeros."""

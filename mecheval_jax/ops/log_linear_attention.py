@@ -19,6 +19,7 @@ import numpy as np
 from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.ops.chunks import join, split
 from mecheval_jax.ops.precision import in_float32
+from mecheval_jax.ops.triangular import decays_up_to
 from mecheval_jax.sites import NO_ENTRY, Entry, rewrite_at, tokens_of
 
 CHUNK = 16
@@ -42,7 +43,7 @@ def log_linear_attention(
         q: Queries.
         k: Keys.
         v: Values.
-        log_decay: Logarithms of the decays a, at most 0.
+        log_decay: Finite logarithms of the decays a, at most 0.
         weights: Weight of each level at each token.
     """
     batch, length, heads, key = q.shape
@@ -50,10 +51,7 @@ def log_linear_attention(
     rows = (q, k, v, log_decay[..., None], weights)
     q, k, v, log_decay, weights = (split(x, CHUNK) for x in rows)
     # Within the chunks, whose pairs have the levels of the lowest digits.
-    index = jnp.arange(CHUNK)
-    after = (index[:, None] > index[None, :])[None, None, None]
-    spans = jnp.cumsum(jnp.where(after, log_decay, 0), axis=-2)
-    decay = jnp.exp(jnp.where(jnp.tri(CHUNK, dtype=bool)[None, None, None], spans, -jnp.inf))
+    decay = decays_up_to(log_decay)
     inner = jnp.einsum("...tk,...sk->...ts", q, k) * decay
     levels = np.array([[(t ^ s).bit_length() for s in range(CHUNK)] for t in range(CHUNK)])
     inner = inner * _weights_of(weights[..., :INNER], levels)

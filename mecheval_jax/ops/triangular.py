@@ -67,7 +67,7 @@ def decayed_products(
     """
     if log_decay.shape[-1] > 1:
         return _by_channel(rows, keys, log_decay, -least * log_decay.shape[-2] <= SPAN)
-    return _products(rows, keys) * _for_sets(_until_before(_until(log_decay)), rows, keys)
+    return _products(rows, keys) * _for_sets(_until_before(decays_up_to(log_decay)), rows, keys)
 
 
 def products_up_to(
@@ -84,7 +84,7 @@ def products_up_to(
     """
     size, rows_too = log_decay.shape[-2], [] if rows is None else [rows]
     if log_decay.shape[-1] == 1:
-        until = _until(log_decay)
+        until = decays_up_to(log_decay)
         weights = [_for_sets(until, queries, keys)]
         weights += [_for_sets(_until_before(until), rows, keys) for rows in rows_too]
         found = _products(jnp.concatenate([queries, *rows_too], axis=-2), keys)
@@ -100,7 +100,7 @@ def products_up_to(
     return up_to, found[..., size:, :] if rows_too else None
 
 
-def _until(log_decay: Float[Array, "*axes c 1"]) -> Float[Array, "*axes t s"]:
+def decays_up_to(log_decay: Float[Array, "*axes c 1"]) -> Float[Array, "*axes t s"]:
     """Decay by the tokens after s, up to t, where s <= t, and 0 elsewhere."""
     size = log_decay.shape[-2]
     later = np.tri(size, k=-1, dtype=bool)
