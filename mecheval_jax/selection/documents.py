@@ -37,6 +37,7 @@ def fitted(sections: Mapping[str, Any]) -> Experiment:
     evaluation, training, model = (config[name] for name in ("evaluation", "training", "model"))
     task = task_of(config)
     sizes = task.sizes()
+    # Splits are a hash: what is expected of a file is not what it has.
     short = [split for split in ("dev", "test") if sizes[split] < FEWEST_DOCUMENTS]
     if short:
         listed = ", ".join(f"{name} {size}" for name, size in sizes.items())

@@ -9,7 +9,7 @@ from mecheval_jax.errors import Stopped, UserError
 from mecheval_jax.files import read_json, read_table
 from mecheval_jax.selection import opening, run
 from mecheval_jax.selection.deadline import Deadline
-from mecheval_jax.selection.plan import Plan, Size, Timing, sweep_of
+from mecheval_jax.selection.plan import Size, Timing, sweep_of
 from mecheval_jax.selection.request import MULTIPLES
 from mecheval_jax.store.choice import ABSTAINED, UNFINISHED, ChoiceFolder
 from mecheval_jax.sweeps.plan import open_folder, plan_of
@@ -90,27 +90,6 @@ def planned(asked, tmp_path):
     return folder
 
 
-def test_a_budget_for_the_smallest_width_alone(asked, tmp_path, monkeypatch):
-    """Catches costs of a width that is not planned, which cannot be read, and a width at which no
-    step is measured."""
-
-    def step_of(shapes, how, until):
-        rows = [{"model": name, "length": how.lengths[0]} for name in shapes]
-        return {("based", one.width): Timing(0.01, 1.0) for one in shapes.values()}, rows
-
-    monkeypatch.setattr(opening, "measure_steps", step_of)
-    monkeypatch.setattr(opening, "may_be_wider", lambda *_: True)
-    one = Plan(Size((8,), asked.rates, 1), 1.0, ("width 16", "1 of 2 seeds"))
-    monkeypatch.setattr(opening, "fit", lambda _, timings, *__: {(8, 16): one}[(*timings,)])
-    monkeypatch.setattr(run, "_trained", lambda *_: SweepOutcome({}))
-    monkeypatch.setattr(run.costs, "continue_measuring", lambda *_, **__: None)
-    wide = dataclasses.replace(asked, widths=(8, 16), budget=60.0)
-    for _ in range(2):
-        run.choose_architecture(wide, tmp_path / "new", ARGUMENTS)
-    (row,) = ChoiceFolder(tmp_path / "new").read_choice().to_dict("records")
-    assert (row["width"], row["state"]) == (8, UNFINISHED)
-
-
 def test_a_budget_ends_in_advice(planned, asked):
     """Catches a budget that is overrun, and one whose end is an error."""
     hurried = dataclasses.replace(asked, budget=1e-3)
@@ -184,13 +163,3 @@ def test_sigterm_is_no_end_of_a_budget(planned, asked, budget, monkeypatch):
     with pytest.raises(Stopped):
         run.choose_architecture(dataclasses.replace(asked, budget=budget), planned.path)
     assert not planned.advice.exists()
-
-
-def test_clocks():
-    """Catches shares of a budget that are counted from another time."""
-    clock = Deadline(100.0, 60.0)
-    assert clock.until(0.5) == 130.0
-    assert clock.is_over  # it began long ago
-    endless = Deadline(100.0, None)
-    assert endless.until() is None
-    assert not endless.is_over
