@@ -16,6 +16,7 @@ from mecheval_jax.array_types import Array
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.softmax_attention import SITES, SoftmaxAttention
+from mecheval_jax.ops.precision import wide_type
 from mecheval_jax.ops.rotary import alibi_slopes, rotary
 
 
@@ -76,7 +77,7 @@ class Attention(SoftmaxAttention):
         """ALiBi: each token lowers the scores of all before it by the slope of the head."""
         if self.encoding != "alibi":
             return None
-        slopes = -jnp.asarray(alibi_slopes(self.heads), jnp.promote_types(x.dtype, jnp.float32))
+        slopes = -jnp.asarray(alibi_slopes(self.heads), wide_type(x))
         return jnp.broadcast_to(slopes[None, None], (*x.shape[:2], self.heads))
 
 

@@ -15,6 +15,7 @@ from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.recurrence import STATE_SITES
 from mecheval_jax.ops.positions import at_positions
+from mecheval_jax.ops.precision import wide_type
 from mecheval_jax.sites import declare, rewrite_at, tokens_of
 
 
@@ -58,7 +59,7 @@ class LSTM(nn.Module):
     ) -> Float[Array, "batch positions width"]:
         """Mix all tokens in a loop; return the outputs at `positions`, or all if it is None."""
         gates = self.gates(self.in_proj(x))
-        wide = jnp.promote_types(x.dtype, jnp.float32)  # in less, small increments would be lost
+        wide = wide_type(x)  # in less, small increments would be lost
         states = jax.ShapeDtypeStruct((*x.shape[:2], 2, self.width), wide)
         entry = self.state.checked_entry(states)
 

@@ -25,7 +25,7 @@ from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.ops.dplr import Update, dplr, dplr_states, read
 from mecheval_jax.ops.linear_recurrence import linear_recurrence, resolve_backend
 from mecheval_jax.ops.positions import at_positions
-from mecheval_jax.ops.precision import exp_wide
+from mecheval_jax.ops.precision import exp_wide, wide_type
 from mecheval_jax.sites import NO_ENTRY, Site, rewrite_at, steps
 
 STATE_SITES = {
@@ -104,7 +104,7 @@ def _token_by_token(module: nn.Module, form: Recurrence) -> Array:
     }
 
     write = shapes["write"]
-    wide = jnp.promote_types(jnp.result_type(*shapes.values()), jnp.float32)
+    wide = wide_type(*shapes.values())
 
     def advance(state: Array, at_t: tuple[Array, tuple[Array, ...]]) -> tuple[Array, Array]:
         token, own = at_t

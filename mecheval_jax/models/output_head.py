@@ -12,16 +12,12 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float
 from mecheval_jax.mixers import initializers
-
-
-def _wide(a: Array, b: Array) -> Any:
-    """The type of a product: float32, or that of the factors if it is wider."""
-    return jnp.promote_types(jnp.result_type(a, b), jnp.float32)
+from mecheval_jax.ops.precision import wide_type
 
 
 def _wide_dot_general(a: Array, b: Array, dimensions: Any, precision: Any = None) -> Array:
     """`jax.lax.dot_general` with results in float32 or wider."""
-    kind = _wide(a, b)
+    kind = wide_type(a, b)
     return jax.lax.dot_general(a, b, dimensions, precision, preferred_element_type=kind)
 
 
@@ -29,7 +25,7 @@ def tied_logits(
     read: Float[Array, "*axes width"], embedding: Float[Array, "rows width"]
 ) -> Float[Array, "*axes rows"]:
     """Logits of a model whose output head is the embedding, in float32 or wider."""
-    return jnp.dot(read, embedding.T, preferred_element_type=_wide(read, embedding))
+    return jnp.dot(read, embedding.T, preferred_element_type=wide_type(read, embedding))
 
 
 def output_head(rows: int) -> nn.Dense:

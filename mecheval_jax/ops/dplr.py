@@ -31,7 +31,7 @@ from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.errors import choose
 from mecheval_jax.ops.chunks import LONGEST, chunked, read_once
 from mecheval_jax.ops.positions import at_positions
-from mecheval_jax.ops.precision import exp_wide, in_float32
+from mecheval_jax.ops.precision import exp_wide, in_float32, wide_type
 from mecheval_jax.sites import (
     NO_ENTRY,
     Entry,
@@ -165,7 +165,7 @@ def dplr_states(
         UserError: If the backend is unknown.
     """
     narrow = write.dtype
-    wide = jnp.promote_types(jnp.result_type(decay, erase, write), jnp.float32)
+    wide = wide_type(decay, erase, write)
     decay, erase, write = (part.astype(wide) for part in (decay, erase, write))
     if choose("backend", backend, BACKENDS) == "chunked" and is_elementwise(entry):
         # Affine maps (M, W) of all tokens, composed in a parallel scan.

@@ -43,6 +43,7 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float
 from mecheval_jax.errors import choose
+from mecheval_jax.ops.precision import wide_type
 from mecheval_jax.sites import (
     NO_ENTRY,
     Entry,
@@ -93,7 +94,7 @@ def linear_recurrence(
     chex.assert_equal_rank((decay, write))
     chex.assert_is_broadcastable(decay.shape, write.shape)
     scan = _SCANS[resolve_backend(backend)]
-    wide = jnp.promote_types(jnp.result_type(decay, write), jnp.float32)
+    wide = wide_type(decay, write)
     wide_decay, wide_write = decay.astype(wide), write.astype(wide)
     # The scans run over the decays as well.
     wide_decay = jnp.broadcast_to(wide_decay, (*write.shape[:2], *decay.shape[2:]))

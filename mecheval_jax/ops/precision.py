@@ -31,9 +31,14 @@ def in_float32(op: Callable) -> Callable:
     return wrapped
 
 
+def wide_type(*arrays: Any) -> Any:
+    """The type of what is computed from arrays: float32, or theirs if that is wider."""
+    return jnp.promote_types(jnp.result_type(*arrays), jnp.float32)
+
+
 def widened(x: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
     """An array in float32, or as it is if that is wider."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return x.astype(wide_type(x))
 
 
 def exp_wide(logarithms: Float[Array, "*axes"]) -> Float[Array, "*axes"]:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array, Float, Int
+from mecheval_jax.ops.precision import wide_type
 
 
 def rotary(
@@ -27,7 +28,7 @@ def rotary(
     """
     channels = x.shape[-1] if channels is None else channels
     half = channels // 2
-    rates = base ** (-jnp.arange(half, dtype=jnp.promote_types(x.dtype, jnp.float32)) / half)
+    rates = base ** (-jnp.arange(half, dtype=wide_type(x)) / half)
     angle = positions[..., None, None] * rates[None, None, None]
     cosine, sine = jnp.cos(angle).astype(x.dtype), jnp.sin(angle).astype(x.dtype)
     first, second, rest = jnp.split(x, (half, 2 * half), axis=-1)

@@ -17,11 +17,13 @@ from mecheval_jax.study.measured import (
     ROLES_OF_INPUT,
     answers_of,
     falls_of,
+    mean_errors,
     pairs_of,
     prior_of_logits,
     prior_of_shares,
     prior_within,
     shares_of,
+    simple_accuracies,
 )
 from mecheval_jax.study.published.tables import (
     CELL,
@@ -233,8 +235,9 @@ class StudyCells:
             name: Name of the runs in sentences.
         """
         name, shares, errors = shares_of(name or "the mean", runs, role, site)
-        both_ways = [(below + above) / 2 for below, above in errors]
-        return mean(name, shares, both_ways, self._of_shares) if shares else Quantity(name)
+        return (
+            mean(name, shares, mean_errors(errors), self._of_shares) if shares else Quantity(name)
+        )
 
     def change(self, runs: pd.DataFrame, split: str, role: str, name: str) -> Quantity:
         """Mean restored share of models on their own split less that on another one, at `INPUT`.
@@ -325,8 +328,7 @@ def _is_shown(rows: pd.DataFrame) -> pd.Series:
     Those are not shown whose ``gap`` is unknown.
     """
     least = [SHOWN_FROM.get(task.partition(" ")[0], math.inf) for task in rows["task"]]
-    simple = rows["copying"].astype(float).fillna(rows["floor"].astype(float))
-    better = rows["accuracy"].astype(float) > simple
+    better = rows["accuracy"].astype(float) > simple_accuracies(rows)
     return better & (rows["gap"].astype(float) > np.array(least, float))
 
 

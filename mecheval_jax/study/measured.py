@@ -58,6 +58,11 @@ def shares_of(
     return f"{name} of {' and '.join(columns)}", runs[columns].sum(axis=1).tolist(), errors
 
 
+def mean_errors(errors: Iterable[tuple[float, float]]) -> list[float]:
+    """Standard errors that are taken for both sides."""
+    return [(below + above) / 2 for below, above in errors]
+
+
 def errors_of(runs: pd.DataFrame, column: str) -> list[tuple[float, float]]:
     """Standard errors of restored shares, over documents, below and above: intervals are skewed."""
     low, high = (runs[f"{column}{end}"] for end in ENDS[1:])
@@ -85,6 +90,11 @@ def prior_of_logits(answered: pd.DataFrame) -> Prior:
     return prior_of(variances.tolist(), (found["runs"] - 1).tolist(), SMALLEST)
 
 
+def simple_accuracies(rows: pd.DataFrame) -> pd.Series:
+    """What copying answers of each row's documents or, on recall, a guess."""
+    return rows["copying"].astype(float).fillna(rows["floor"].astype(float))
+
+
 def failures(answered: pd.DataFrame) -> tuple[int, int]:
     """How many trainings fail of those that stand beside one that succeeds.
 
@@ -99,8 +109,7 @@ def failures(answered: pd.DataFrame) -> tuple[int, int]:
     found = np.zeros(2, int)
     for _, runs in own.groupby([*CELL, "learning_rate"]):
         best = runs["accuracy"].max()
-        simple = runs["copying"].astype(float).fillna(runs["floor"].astype(float)).max()
-        if len(runs) > 1 and best > simple + HIGH_ABOVE:
+        if len(runs) > 1 and best > simple_accuracies(runs).max() + HIGH_ABOVE:
             found += int((runs["accuracy"] < best / 2).sum()), len(runs) - 1
     return int(found[0]), int(found[1])
 
@@ -134,9 +143,7 @@ def prior_within(groups: Iterable[tuple[Hashable, pd.Series]]) -> Prior:
 def pairs_of(runs: pd.DataFrame, others: pd.DataFrame, column: str) -> pd.DataFrame:
     """Differences of a restored share between rows of the same models, with standard errors."""
     own, other = (
-        measured(rows, column).assign(
-            error=lambda kept: [sum(sides) / 2 for sides in errors_of(kept, column)]
-        )
+        measured(rows, column).assign(error=lambda kept: mean_errors(errors_of(kept, column)))
         for rows in (runs, others)
     )
     both = own.merge(other, on=MODEL, suffixes=("", "_other"))
