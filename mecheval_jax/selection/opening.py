@@ -73,6 +73,11 @@ def planned(folder: ChoiceFolder, request: ChoiceRequest, clock: Deadline) -> Sw
         | {
             "budget_seconds": request.budget,
             "estimated_seconds": plan.seconds,
+            "asked": {
+                "widths": request.widths,
+                "learning_rates": request.rates,
+                "seeds": request.seeds,
+            },
             "given_up": list(plan.given_up),
             "step_seconds": {name: timing.step for name, timing in by_name.items()},
             "compile_seconds": {name: timing.compile for name, timing in by_name.items()},

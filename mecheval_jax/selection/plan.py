@@ -166,7 +166,7 @@ def fit(request: ChoiceRequest, timings: Timings, left: float | None, devices: i
 def _given_up(full: Size, size: Size) -> tuple[str, ...]:
     lost = []
     if widths := full.widths[len(size.widths) :]:
-        lost.append(f"width {', '.join(map(str, widths))}")  # read by `sameness`
+        lost.append(f"width {', '.join(map(str, widths))}")
     if rates := full.rates[len(size.rates) :]:
         lost.append(f"learning rate {', '.join(f'{rate:g}' for rate in rates)}")
     if size.seeds < full.seeds:

@@ -1,7 +1,7 @@
 """Whether the runs of a folder are of the choice that is asked for, so that it may go on there."""
 
-import re
 from collections.abc import Sequence
+from typing import Any
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import ANALYSES, Experiment, difference_words
@@ -22,8 +22,8 @@ def check_same(folder: ChoiceFolder, sweep: Sweep, request: ChoiceRequest) -> No
     Raises:
         UserError: If they are not, or are no choice's.
     """
-    given_up = folder.read_plan().get("given_up", [])
-    what = _other_experiment(sweep, request) or _other_runs(sweep, request, given_up)
+    first = folder.read_plan().get("asked", {})
+    what = _other_experiment(sweep, request) or _other_runs(sweep, request, first)
     if what:
         raise UserError(f"workdir {folder.path} holds {what}: take another workdir")
 
@@ -41,10 +41,11 @@ def _other_experiment(sweep: Sweep, request: ChoiceRequest) -> str | None:
     return f"a choice of another task, model, training or evaluation ({'; '.join(found)[:300]})"
 
 
-def _other_runs(sweep: Sweep, request: ChoiceRequest, given_up: Sequence[str]) -> str | None:
+def _other_runs(sweep: Sweep, request: ChoiceRequest, first: dict[str, Any]) -> str | None:
     """What is said of runs of other architectures, widths, learning rates or seeds.
 
-    A budget may have left some of what was asked for, but nothing else is planned.
+    A budget may have left out some of what was asked for at first, and the same may be asked for
+    again; nothing else is planned.
     """
     models = [group.experiments[0].model for group in sweep.groups]
     mixers = dict.fromkeys(model.mixer for model in models)
@@ -53,19 +54,16 @@ def _other_runs(sweep: Sweep, request: ChoiceRequest, given_up: Sequence[str]) -
     seeds = len({one.training.seed for one in sweep.experiments})
     if set(mixers) != set(request.mixers):
         return f"a choice of the architectures {'; '.join(mixers)}"
-    for flag, kind, there, here in (
-        ("--widths", "width", widths, request.widths),
-        ("--learning_rates", "learning rate", rates, request.rates),
+    for flag, planned, asked, before in (
+        ("--widths", widths, request.widths, first.get("widths", [])),
+        ("--learning_rates", rates, request.rates, first.get("learning_rates", [])),
     ):
-        planned, asked = ([f"{value:g}" for value in values] for values in (there, here))
-        left = _values(given_up, kind)
-        if not set(planned) <= set(asked):
-            return f"a choice of {flag}={','.join(planned)}"
-        if further := [one for one in asked if one not in (*planned, *left)]:
-            return f"a choice of {flag}={','.join(planned)}, without {', '.join(further)}"
-    numbers = (re.fullmatch(r"\d+ of (\d+) seeds", one) for one in given_up)
-    most = max([seeds, *(int(number[1]) for number in numbers if number)])
-    if not seeds <= request.seeds <= most:
+        words = f"a choice of {flag}={_listed(planned, ',')}"
+        if not {*planned} <= {*asked}:
+            return words
+        if further := [one for one in asked if one not in (*planned, *before)]:
+            return f"{words}, without {_listed(further, ', ')}"
+    if not seeds <= request.seeds <= max(seeds, first.get("seeds", 0)):
         return f"a choice of --seeds={seeds}"
     # Runs that differ in anything else would count as seeds of one setting.
     shapes = [*dict.fromkeys((model.width, model.mixer) for model in models)]
@@ -81,7 +79,5 @@ def _other_runs(sweep: Sweep, request: ChoiceRequest, given_up: Sequence[str]) -
     return None
 
 
-def _values(given_up: Sequence[str], kind: str) -> list[str]:
-    """Widths or learning rates that a plan has given up, from its words."""
-    texts = (one.removeprefix(f"{kind} ") for one in given_up if one.startswith(f"{kind} "))
-    return [value for text in texts for value in text.split(", ")]
+def _listed(values: Sequence[float], between: str) -> str:
+    return between.join(f"{value:g}" for value in values)

@@ -43,9 +43,10 @@ with ``why`` and the ``command``).
 
 ``plan.json``: ``length`` and ``lengths`` (tokens of context at which costs are measured),
 ``cheapest`` (the cost that decides), ``budget_seconds`` (null for none), ``estimated_seconds``,
-``given_up`` (what the full plan has and this one has not, in words), ``step_seconds`` and
-``compile_seconds`` (of a training step of one run, by architecture and width), ``documents`` (by
-split; empty where a task makes them anew).
+``asked`` (``widths``, ``learning_rates`` and the number of ``seeds`` that were asked for),
+``given_up`` (what of these the plan leaves out, in words), ``step_seconds`` and ``compile_seconds``
+(of a training step of one run, by architecture and width), ``documents`` (by split; empty where a
+task makes them anew).
 """
 
 import dataclasses
@@ -227,4 +228,5 @@ class ChoiceFolder(SweepFolder):
         Raises:
             UserError: If the file is damaged.
         """
-        return read_json(self.plan, {"given_up?": [str]}, absent={})
+        asked = {"widths": [int], "learning_rates": [float], "seeds": int}
+        return read_json(self.plan, {"asked?": asked}, absent={})

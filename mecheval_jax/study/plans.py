@@ -5,14 +5,14 @@ DIR/
     results/NAME_SCALE.csv its results, a row a member, with SHA256SUMS (`study.tables`)
     findings.csv, ...      the conclusion from all results (`study.conclusion`)
 
-A member whose config is known from another experiment or scale is not trained again. The members
-of a sweep are fixed when it begins.
+A member whose config is known from another experiment, scale or machine is not trained again. The
+members of a sweep are fixed when it begins; groups of it that are known by then are left out.
 """
 
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -105,16 +105,27 @@ class ScaledExperiment:
     wanted: tuple[str, ...]
     seen: tuple[str, ...]
 
-    def left(self, folder: StudyFolder, known: pd.DataFrame, measured: str) -> Sweep | None:
+    def known_members(self, known: pd.DataFrame, measured: str) -> set[str]:
+        """Hashes of the members that tables have; of both splits, if both are measured.
+
+        Args:
+            known: Rows of all tables.
+            measured: Level of measurement of every member, of `store.sweep_folder.MEASURED`: a
+                member is known if a table has at least as much of it.
+        """
+        done = finished(known, measured)
+        seen = self.seen if self.seen and measured != "none" else self.wanted
+        return {one for one, *both in zip(self.wanted, self.wanted, seen, strict=True)
+                if done.issuperset(both)}  # fmt: skip
+
+    def left(self, folder: StudyFolder, known: Collection[str]) -> Sweep | None:
         """The sweep of the members that are not known; None if all are.
 
-        A member is known if the table has as much of it as is requested, on both splits if both are
-        measured. A sweep that has begun keeps its members.
+        A sweep that has begun keeps its members.
 
         Args:
             folder: Folder of the study.
-            known: Rows of all tables.
-            measured: Level of measurement of every member, of `store.sweep_folder.MEASURED`.
+            known: Those of `known_members`.
 
         Raises:
             UserError: If the folder's sweep has members of another experiment.
@@ -128,13 +139,8 @@ class ScaledExperiment:
                     "another version; choose another workdir"
                 )
             return begun
-        done = finished(known, measured)
-        seen = self.seen if self.seen and measured != "none" else self.wanted
-        left = [
-            change
-            for change, *both in zip(self.changes, self.wanted, seen, strict=True)
-            if not done.issuperset(both)
-        ]
+        members = zip(self.changes, self.wanted, strict=True)
+        left = [change for change, name in members if name not in known]
         return plan(self.base, left) if left else None
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 
 import jax
+import pandas as pd
 
 from mecheval_jax import runs
 from mecheval_jax.console import say
@@ -26,7 +27,7 @@ from mecheval_jax.study.plans import (
     on_split,
 )
 from mecheval_jax.study.results import FURTHER, seen_folder, tabulate
-from mecheval_jax.study.tables import grow_table
+from mecheval_jax.study.tables import groups_left, grow_table
 from mecheval_jax.study.timing import ACCELERATOR, Clock, checkpoint_bytes
 from mecheval_jax.sweeps.group import Options
 from mecheval_jax.sweeps.plan import GroupPlan, Sweep
@@ -81,13 +82,24 @@ class StudyRequest:
         rehearsed = self.smoke and part.experiment.name not in MEASURED_IN_REHEARSAL
         return "none" if rehearsed else self.interventions
 
-    def chosen(self, sweep: Sweep | None) -> tuple[GroupPlan, ...]:
-        """The groups that are requested of what is left of an experiment.
 
-        Raises:
-            UserError: If a group that was named is not among them.
-        """
-        return sweep.chosen(self.groups or None) if sweep else ()
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """The work that an experiment leaves.
+
+    Attributes:
+        part: The experiment.
+        sweep: The sweep of its members that were not known when it began.
+        done: The requested groups that are finished in this folder.
+        to_train: The requested groups that are not, and have a member that is not known.
+        not_asked: The other groups of that kind, which are not requested.
+    """
+
+    part: ScaledExperiment
+    sweep: Sweep
+    done: Sequence[GroupPlan]
+    to_train: Sequence[GroupPlan]
+    not_asked: Sequence[GroupPlan]
 
 
 @dataclasses.dataclass
@@ -139,22 +151,47 @@ def _run_study(
     every = experiments_at(request.scale, request.smoke, configs, clock, names)
     asked = [part for part in every if not request.only or part.experiment.name in request.only]
     _learn_times(clock, folder, asked)
-    work = [(part, part.left(folder, known, request.measured(part))) for part in asked]
+    work = [(part, _work(part, folder, known, request)) for part in asked]
     announce(work, folder, request, clock)
     if request.dry_run:
         return StudyOutcome([], [])
 
     not_run: list[str] = []
     failed: dict[str, Exception] = {}
-    for part, sweep in work:
-        if sweep is not None:
-            out = _Sweeping(folder, part, sweep, request, clock, started)
+    for _, each in work:
+        if each is not None:
+            out = _Sweeping(folder, each, request, clock, started)
             out.run()
             not_run += out.not_run
             failed |= out.failed
     not_run += [f"{part.name}: not asked for (--only)" for part in every if part not in asked]
     judgements = _conclude(folder, request, every, not_run)
     return StudyOutcome(judgements, not_run, failed)
+
+
+def _work(
+    part: ScaledExperiment, folder: StudyFolder, rows: pd.DataFrame, request: StudyRequest
+) -> Work | None:
+    """The work that an experiment leaves; None if all its members are known.
+
+    Raises:
+        UserError: If a group that was named is not there, or the sweep is of another version.
+    """
+    measured = request.measured(part)
+    known = part.known_members(rows, measured)
+    sweep = part.left(folder, known)
+    if sweep is None:
+        return None
+    own, asked = folder.sweep(part.name), sweep.chosen(request.groups or None)
+    done = [one for one in sweep.groups if own.group(one.name).is_finished(measured)]
+    left = [one for one in groups_left(sweep, known) if one not in done]
+    return Work(
+        part,
+        sweep,
+        [one for one in done if one in asked],
+        [one for one in left if one in asked],
+        [one for one in left if one not in asked],
+    )
 
 
 def _learn_times(clock: Clock, folder: StudyFolder, parts: Sequence[ScaledExperiment]) -> None:
@@ -175,7 +212,7 @@ def _observe(clock: Clock, sweep: SweepFolder, name: str, part: ScaledExperiment
 
 
 def announce(
-    work: Sequence[tuple[ScaledExperiment, Sweep | None]],
+    work: Sequence[tuple[ScaledExperiment, Work | None]],
     folder: StudyFolder,
     request: StudyRequest,
     clock: Clock,
@@ -183,20 +220,15 @@ def announce(
     """Print the rest of every experiment, with estimates of its time and memory.
 
     Args:
-        work: Experiments with the sweeps of their unknown members.
+        work: Experiments, each with the work that it leaves; None if all its members are known.
         folder: Folder of the study.
         request: Requested part of the study.
         clock: Estimates for this machine.
     """
     # Experiment by experiment, the time of what is left of it.
     left: list[GroupPlan] = []
-    for part, sweep in work:
-        own, measured = folder.sweep(part.name), request.measured(part)
-        groups = [
-            group
-            for group in request.chosen(sweep)
-            if not own.group(group.name).is_finished(measured)
-        ]
+    for part, each in work:
+        groups = each.to_train if each else []
         members = sum(len(group.members) for group in groups)
         decides = ", ".join(map(str, part.experiment.findings)) or "none of the 30"
         say(
@@ -238,12 +270,12 @@ class _Sweeping:
     """One experiment at work, group by group, until the budget is spent."""
 
     def __init__(
-        self, folder: StudyFolder, part: ScaledExperiment, sweep: Sweep, request: StudyRequest,
-        clock: Clock, started: float,
-    ):  # fmt: skip
-        self.folder, self.part, self.sweep, self.request = folder, part, sweep, request
+        self, folder: StudyFolder, work: Work, request: StudyRequest, clock: Clock, started: float
+    ):
+        self.folder, self.work, self.request = folder, work, request
         self.clock, self.started = clock, started
-        self.own, self.interventions = folder.sweep(part.name), request.measured(part)
+        self.part, self.sweep = work.part, work.sweep
+        self.own, self.interventions = folder.sweep(self.part.name), request.measured(self.part)
         self.not_run: list[str] = []
         self.failed: dict[str, Exception] = {}
 
@@ -253,19 +285,13 @@ class _Sweeping:
         how = ("vmap", 1) if self.request.smoke else (AUTO, None)
         options = Options(*how, interventions=self.interventions, further=FURTHER)
         self.own.path.parent.mkdir(parents=True, exist_ok=True)
-        chosen = self.request.chosen(self.sweep)
-        done, left = [], []
-        for group in self.sweep.groups:
-            finished = self.own.group(group.name).is_finished(self.interventions)
-            (done if finished else left).append(group)
-        if known := [group for group in done if group in chosen]:
+        if self.work.done:
             # Their results are collected once, for whatever was broken off before it wrote them.
-            run_sweep(self.sweep, self.own.path, options, known)
+            run_sweep(self.sweep, self.own.path, options, self.work.done)
             self._tabulate()
-        for group in left:
-            if group not in chosen:
-                self.not_run.append(f"{self.part.name}/{group.name}: not asked for (--groups)")
-                continue
+        for group in self.work.not_asked:
+            self.not_run.append(f"{self.part.name}/{group.name}: not asked for (--groups)")
+        for group in self.work.to_train:
             steps = member_steps(group)
             expected = self.clock.seconds(group.experiments[0], steps)
             if self._is_too_long(expected):

@@ -30,8 +30,8 @@ def test_what_a_budget_left_out_may_be_asked_again(tmp_path):
     folder, sweep = ChoiceFolder(tmp_path), planned_of(ASKED, Size((16,), (1e-2,), 2))
     with pytest.raises(UserError, match="holds a choice of --widths=16, without 8: take"):
         check_same(folder, sweep, ASKED)
-    given_up = ["width 8", "learning rate 0.001", "1 of 3 seeds"]
-    write_json(folder.plan, {"given_up": given_up})
+    first = {"widths": ASKED.widths, "learning_rates": ASKED.rates, "seeds": ASKED.seeds}
+    write_json(folder.plan, {"asked": first})
     check_same(folder, sweep, ASKED)
     check_same(folder, sweep, dataclasses.replace(ASKED, widths=(16,), seeds=2))
     for changes in ({"widths": (16, 8, 32)}, {"seeds": 4}, {"rates": (1e-2, 3e-3)}):

@@ -58,7 +58,12 @@ def test_every_column_is_documented():
         ("advice.json", "{}", "read_advice", "damaged"),
         ("advice.json", "[", "read_advice", "damaged"),
         ("plan.json", "[]", "read_plan", "damaged"),
-        ("plan.json", '{"given_up": 3}', "read_plan", "damaged"),
+        (
+            "plan.json",
+            '{"asked": {"widths": [64], "learning_rates": 3, "seeds": 3}}',
+            "read_plan",
+            "damaged",
+        ),
     ],
 )
 def test_damaged_files_are_named(folder, name, text, read, words):

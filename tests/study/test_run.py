@@ -11,8 +11,12 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.store.sweep_folder import GroupFolder
 from mecheval_jax.study import run as study
 from mecheval_jax.study.experiments import EXPERIMENTS
-from mecheval_jax.study.plans import StudyFolder
+from mecheval_jax.study.plans import StudyFolder, experiments_at
+from mecheval_jax.study.results import table_of
 from mecheval_jax.study.run import StudyRequest, run_study
+from mecheval_jax.study.tables import hashes_of, write_table
+from mecheval_jax.study.timing import Clock
+from mecheval_jax.sweeps.plan import open_folder
 from mecheval_jax.sweeps.run import SweepOutcome
 from tests.support import forked
 
@@ -78,6 +82,23 @@ def test_results_from_elsewhere(finished, tmp_path, capfd):
     table = str(folder.table("ar_two_layers_laptop_smoke"))
     run_study(tmp_path / "new", StudyRequest("laptop", tables=(table,), **ONE), config_of)
     assert "0 of 1 members to train" in capfd.readouterr().err
+
+
+def test_results_from_elsewhere_of_a_sweep_that_has_begun(tmp_path, capfd):
+    """Catches a group that is trained though another machine has finished it meanwhile."""
+    folder = StudyFolder(tmp_path / "work")
+    (part,) = experiments_at("laptop", False, config_of, Clock(2), ("ar_layers",))
+    sweep = part.left(folder, set())
+    open_folder(folder.sweep(part.name), sweep)
+    theirs = tmp_path / "theirs.csv"
+    known = hashes_of(sweep.groups[:1])
+    write_table(theirs, table_of([{"config_hash": name, "split": "test"} for name in known]))
+    asked = {"only": ("ar_layers",), "interventions": "none", "tables": (str(theirs),)}
+    outcome = run_study(folder.path, StudyRequest(budget=0, **asked), config_of)
+    assert "to train in 13 groups" in capfd.readouterr().err
+    told = [line for line in outcome.not_run if line.startswith("ar_layers")]
+    assert len(told) == 13
+    assert not any(sweep.groups[0].name in line for line in told)
 
 
 def test_a_table_that_was_edited(finished, tmp_path):
@@ -183,9 +204,10 @@ def test_a_group_that_is_missing(finished, tmp_path):
     with pytest.raises(UserError, match=r"status\.json is damaged"):
         run_study(copy.path, StudyRequest("laptop", **ONE), config_of)
     shutil.rmtree(group.path)
-    outcome = run_study(copy.path, StudyRequest("laptop", budget=0, **ONE), config_of)
-    assert any("beyond the budget" in line for line in outcome.not_run)
+    outcome = run_study(copy.path, StudyRequest("laptop", **ONE), config_of)
+    assert not any(line.startswith("ar_two_layers") for line in outcome.not_run)
     assert len(copy.known()) == 1  # the table is there all the same, and judged
+    assert not group.path.exists()
 
 
 @pytest.mark.parametrize(
