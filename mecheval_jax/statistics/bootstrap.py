@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mecheval_jax.statistics.crossed import combined, variance_of
-from mecheval_jax.statistics.intervals import Interval, bca_interval, wilson
+from mecheval_jax.statistics.intervals import Interval, bca_interval, variance_of_answers, wilson
 from mecheval_jax.statistics.student import quantile, students
 
 FEWEST_UNITS = 2
@@ -214,8 +214,7 @@ def share_interval(
     if len(right) == 1:
         samples = draw.beta(hits + 0.5, whole - hits + 0.5, bootstrap.resamples)
         return wilson(hits, round(whole), confidence), samples
-    expected = (hits + 0.5) / (whole + 1)
-    of_answer = expected * (1 - expected)
+    of_answer = variance_of_answers(hits, whole)
     parts = [variance_of([((right - hits / whole * trials) / whole)[:, None]], False)]
     if bootstrap.crossed:
         documents = float(trials[0])

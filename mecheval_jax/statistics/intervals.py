@@ -8,12 +8,16 @@ little if few documents carry the effect.
 """
 
 from statistics import NormalDist
+from typing import TypeVar
 
 import numpy as np
+import pandas as pd
 
 from mecheval_jax.statistics.student import quantile
 
 Interval = tuple[float, float]
+Numbers = TypeVar("Numbers", float, np.ndarray, pd.Series)
+
 _NORMAL = NormalDist()
 
 
@@ -36,6 +40,19 @@ def wilson(successes: float, trials: float, confidence: float = 0.95) -> Interva
     low = max(0.0, float((centre - spread) / scale)) if successes > 0 else 0.0
     high = min(1.0, float((centre + spread) / scale)) if successes < trials else 1.0
     return low, high
+
+
+def variance_of_answers(right: Numbers, of: Numbers) -> Numbers:
+    """Variance of a single answer of each run, and the slope of its accuracy by the logit.
+
+    Half an answer more is right, and wrong, so that it is above 0 where all are one or the other.
+
+    Args:
+        right: Number of right answers of each run.
+        of: Number of all its answers.
+    """
+    expected = (right + 0.5) / (of + 1)
+    return expected * (1 - expected)
 
 
 def difference_of_shares(

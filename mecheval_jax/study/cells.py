@@ -196,9 +196,9 @@ class StudyCells:
 
     def learned(
         self, mixer: str, task: str = "AR", *, layers: int = 2, option: str = "",
-        split: str = "test",
+        split: str = "test", width: int | None = None,
     ) -> pd.DataFrame:  # fmt: skip
-        """Runs of all widths and learning rates whose mechanism a finding is about.
+        """Runs of all learning rates whose mechanism a finding is about.
 
         They answer above the best floor for certain or, as the study chooses its runs, lose more by
         the corruption of the key than `SHOWN_FROM`, where that was kept. Their positions are those
@@ -210,8 +210,12 @@ class StudyCells:
             layers: Number of layers.
             option: Option of the mixer, if it differs from the study's own.
             split: Split of the documents that are answered.
+            width: Width of the models; all widths if None.
         """
-        return self._learned.get((task, split, layers, mixer, option), self.table.iloc[:0])
+        runs = self._learned.get((task, split, layers, mixer, option))
+        if runs is None:
+            return self.table.iloc[:0]
+        return runs if width is None else runs[runs["width"] == width]
 
     def on_split(self, runs: pd.DataFrame, split: str) -> pd.DataFrame:
         """The rows of the same models on documents of another split, if there are any."""

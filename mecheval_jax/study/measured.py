@@ -5,9 +5,9 @@ from collections.abc import Hashable, Iterable
 import numpy as np
 import pandas as pd
 
+from mecheval_jax.statistics.intervals import variance_of_answers
 from mecheval_jax.statistics.moderated import Prior, prior_of
 from mecheval_jax.study.published.tables import CELL
-from mecheval_jax.study.quantities import variance_of_answers
 from mecheval_jax.study.results import ENDS, INPUT, column_of
 
 MODEL = [

@@ -23,16 +23,12 @@ import dataclasses
 import math
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
 
 import numpy as np
-import pandas as pd
 
-from mecheval_jax.statistics.intervals import Interval, percentile_interval
+from mecheval_jax.statistics.intervals import Interval, percentile_interval, variance_of_answers
 from mecheval_jax.statistics.moderated import UNKNOWN, Prior
 from mecheval_jax.statistics.student import quantile, students, tail
-
-Numbers = TypeVar("Numbers", np.ndarray, pd.Series)
 
 RESAMPLES = 4_000
 CONFIDENCE = 0.95
@@ -296,15 +292,6 @@ def variances_of_share(
     hits, trials = np.asarray(right, float), np.asarray(of, float)
     between, of_documents, _ = _variances(hits, trials, prior)
     return max(between, of_documents) / len(hits), of_documents / len(hits)
-
-
-def variance_of_answers(right: Numbers, of: Numbers) -> Numbers:
-    """Variance of a single answer of each run, and the slope of its accuracy by the logit.
-
-    Half an answer more is right, and wrong, so that it is above 0 where all are one or the other.
-    """
-    expected = (right + 0.5) / (of + 1)
-    return expected * (1 - expected)
 
 
 def _variances(hits: np.ndarray, trials: np.ndarray, prior: Prior) -> tuple[float, float, float]:

@@ -11,8 +11,15 @@ from mecheval_jax.statistics.intervals import (
     bca_interval,
     difference_of_estimates,
     difference_of_shares,
+    variance_of_answers,
     wilson,
 )
+
+
+def test_variance_of_answers():
+    """Catches a variance of 0 where all answers are right, which says that nothing can differ."""
+    found = variance_of_answers(np.array([0.0, 50.0, 100.0]), np.array([100.0, 100.0, 100.0]))
+    np.testing.assert_allclose(found, [0.5 * 100.5 / 101**2, 0.25, 0.5 * 100.5 / 101**2])
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,7 @@ def test_runs_that_learn(true):
     """Catches runs at the floor, judged as not learned, or of the comparison of positions."""
     where = {"task": "AR", "mixer": "based", "option": "", "layers": 2, "positions": "none"}
     assert len(StudyCells(true).learned("based")) == 15
+    assert {*StudyCells(true).learned("based", width=64)["width"]} == {64}
     where |= {"width": 64}
     for values in ({"verdict": "not_learned"}, {"accuracy_low": 0.06}, {"positions": "learned"}):
         assert len(StudyCells(changed(true, where, **values)).learned("based")) == 12

@@ -122,9 +122,9 @@ def same_accuracy_different_mechanism(cells: StudyCells) -> Iterator[Claim]:
 
 
 def _at_value(cells: StudyCells, mixer: str, width: int, task: str) -> Quantity:
-    runs = cells.learned(mixer, task)
+    runs = cells.learned(mixer, task, width=width)
     name = f"the mean over {mixer} of width {width} on {task}"
-    return cells.attribution(runs[runs["width"] == width], "value", name=name)
+    return cells.attribution(runs, "value", name=name)
 
 
 FINDINGS = (

@@ -217,8 +217,8 @@ def more_taps_retrieve_earlier(cells: StudyCells) -> Iterator[Claim]:
 
 
 def _at_query(cells: StudyCells, option: str, name: str, width: int) -> Quantity:
-    runs = cells.learned("mamba", option=option)
-    return cells.attribution(runs[runs["width"] == width], "query", name=f"the mean over {name}")
+    runs = cells.learned("mamba", option=option, width=width)
+    return cells.attribution(runs, "query", name=f"the mean over {name}")
 
 
 @finding(13, "Based needs a short kernel of two taps or more in layer 0: one tap reaches 6.3 % at "

@@ -62,8 +62,8 @@ class _Asked(StudyCells):
             self.without_number.append(found.name)
         return found
 
-    def learned(self, mixer, task="AR", *, layers=2, option="", split="test"):
+    def learned(self, mixer, task="AR", *, layers=2, option="", split="test", width=None):
         asked = {"layers": layers, "option": option, "split": split}
         if all(self.published(mixer, width, task, **asked) is None for width in WIDTHS):
             self.without_runs.append((mixer, task, layers, option))
-        return super().learned(mixer, task, layers=layers, option=option, split=split)
+        return super().learned(mixer, task, width=width, **asked)
