@@ -6,6 +6,7 @@ count everything that the device does, other work at the same time included.
 """
 
 import importlib.util
+import os
 import pathlib
 from collections.abc import Callable
 
@@ -51,9 +52,20 @@ def _of_cards() -> Callable[[], float] | None:
 
     try:
         pynvml.nvmlInit()
-        cards = [pynvml.nvmlDeviceGetHandleByIndex(d.local_hardware_id) for d in jax.devices()]
+        cards = [
+            pynvml.nvmlDeviceGetHandleByIndex(int(name))
+            if name.isdigit()
+            else pynvml.nvmlDeviceGetHandleByUUID(name)
+            for name in (_name_of_card(device.local_hardware_id) for device in jax.devices())
+        ]
         for card in cards:
             pynvml.nvmlDeviceGetTotalEnergyConsumption(card)
     except pynvml.NVMLError:
         return None
     return lambda: sum(pynvml.nvmlDeviceGetTotalEnergyConsumption(card) for card in cards) / 1e3
+
+
+def _name_of_card(number: int) -> str:
+    """Index or UUID of JAX's card of a number for the driver, which counts hidden ones, too."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return visible.split(",")[number].strip() if visible else str(number)

@@ -38,22 +38,33 @@ class NVMLError(Exception):
     pass
 
 
-@pytest.mark.parametrize(("supported", "joules"), [(True, 3.0), (False, None)])
-def test_cards(monkeypatch, supported, joules):
-    """Catches millijoules taken for joules, and a card that does not count."""
+@pytest.mark.parametrize(
+    ("visible", "millijoules", "joules"),
+    [
+        (None, {0: 1500, 1: 1500}, 3.0),
+        (None, {0: 1500}, None),
+        ("2, GPU-5a", {0: 10, 1: 10, 2: 1000, "GPU-5a": 2000}, 3.0),
+    ],
+)
+def test_cards(monkeypatch, visible, millijoules, joules):
+    """Catches millijoules taken for joules, a card that does not count, and one that is hidden."""
 
     def energy_of(card):
-        if not supported:
+        if card not in millijoules:
             raise NVMLError
-        return 1500
+        return millijoules[card]
 
     driver = types.SimpleNamespace(
         NVMLError=NVMLError,
         nvmlInit=lambda: None,
         nvmlDeviceGetHandleByIndex=lambda i: i,
+        nvmlDeviceGetHandleByUUID=lambda name: name,
         nvmlDeviceGetTotalEnergyConsumption=energy_of,
         __spec__=None,
     )
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     cards = [types.SimpleNamespace(local_hardware_id=i) for i in range(2)]
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     monkeypatch.setattr(jax, "devices", lambda: cards)
