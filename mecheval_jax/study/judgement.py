@@ -74,6 +74,7 @@ class Judgement:
         published: The same number in the study, or the range of its runs; empty if there is none.
         p_value: p-value, corrected for all findings.
         runs: Number of runs of the claim that decided.
+        fewest_runs: Number of runs of the cell that has fewest, of those that it compares.
         missing: Essential parts that have no run to judge by.
         claims_judged: Number of claims that were judged.
         claims: Number of all claims.
@@ -93,6 +94,7 @@ class Judgement:
     published: str
     p_value: float
     runs: int
+    fewest_runs: int
     missing: str
     claims_judged: int
     claims: int
@@ -218,6 +220,7 @@ def _judged(tested: _Tested, p_value: float | None) -> Judgement:
         published=claim.published_text if claim else "",
         p_value=math.nan if p_value is None else p_value,
         runs=claim.runs if claim else 0,
+        fewest_runs=claim.fewest if claim else 0,
         missing=missing,
         claims_judged=len(known),
         claims=len(claims),

@@ -221,7 +221,7 @@ def by_verdict(judgements: Sequence[Judgement]) -> list[tuple[str, list[str]]]:
 
 
 FEW_RUNS = 5
-"""So few runs of the claim that decides hardly show how far seeds lie apart."""
+"""So few runs of a cell hardly show how far seeds lie apart."""
 
 
 def _why_undecided(judgements: Sequence[Judgement]) -> list[tuple[str, list[Judgement]]]:
@@ -237,12 +237,12 @@ def _why_undecided(judgements: Sequence[Judgement]) -> list[tuple[str, list[Judg
         ("each claim holds by itself at 5 %, and not surely enough among all findings", singly),
         ("another learning rate may do better", of_rates),
         (
-            f"the claim that decides has {FEW_RUNS} runs or fewer",
-            [one for one in rest if one.runs <= FEW_RUNS],
+            f"a cell of the claim that decides has {FEW_RUNS} runs or fewer",
+            [one for one in rest if one.fewest_runs <= FEW_RUNS],
         ),
         (
-            "it has more, and they lie near the bound or disagree",
-            [one for one in rest if one.runs > FEW_RUNS],
+            "its cells have more, and these lie near the bound or disagree",
+            [one for one in rest if one.fewest_runs > FEW_RUNS],
         ),
     ]
 

@@ -53,6 +53,7 @@ class Claim:
         runs: Number of runs that it rests on; 0 if there are none, and nothing is known.
         published: The study's value of the same number; None if it shows none.
         note: What a reader should know of the estimate; empty if nothing.
+        fewest: Number of runs of the cell that has fewest, of those that are compared.
     """
 
     text: str
@@ -64,6 +65,7 @@ class Claim:
     runs: int = 0
     published: Interval | None = None
     note: str = ""
+    fewest: int = 0
 
     @property
     def published_text(self) -> str:
@@ -91,6 +93,7 @@ class Quantity:
         chosen: Number of learning rates of which the one was chosen whose runs answer most: by that
             choice the number may be large.
         chosen_against: The same of what is taken from it, by which a difference may be small.
+        combined: Numbers of runs of the quantities of which it is a sum or difference.
     """
 
     name: str
@@ -104,6 +107,12 @@ class Quantity:
     may_fall: bool = False
     chosen: int = 1
     chosen_against: int = 1
+    combined: tuple[int, ...] = ()
+
+    @property
+    def fewest(self) -> int:
+        """Number of runs of the quantity that has fewest, of those that it was computed from."""
+        return min(self.combined, default=self.runs)
 
     def __sub__(self, other: "Quantity") -> "Quantity":
         turned = dataclasses.replace(
@@ -137,6 +146,7 @@ class Quantity:
             may_fall=self.may_fall or other.may_fall,
             chosen=self.chosen * other.chosen,
             chosen_against=self.chosen_against * other.chosen_against,
+            combined=(self.fewest, other.fewest),
         )
 
     def interval(self, confidence: float = CONFIDENCE) -> Interval:
@@ -175,7 +185,7 @@ class Quantity:
         outside = 1.0 if unknown else min(1.0, 2 * min(tails))
         claim = Claim(
             text, part, self.value, (low, high), 0.0 if holds else 1.0, outside, self.runs,
-            self.published,
+            self.published, fewest=self.fewest,
         )  # fmt: skip
         too_low = self.may_rise and high < number
         return dataclasses.replace(claim, if_true=1.0, note=UNTRIED) if too_low else claim
@@ -189,7 +199,10 @@ class Quantity:
             min(1.0, times[side] * _tail(self.samples, bound, side, self.degrees))
             for side in (sign, -sign)
         )
-        claim = Claim(text, part, self.value, self.interval(), *p_values, self.runs, self.published)
+        claim = Claim(
+            text, part, self.value, self.interval(), *p_values, self.runs, self.published,
+            fewest=self.fewest,
+        )  # fmt: skip
         holds = sign * (self.value - bound) > 0
         may_change = self.may_fall if holds == (sign > 0) else self.may_rise
         if not may_change:

@@ -40,6 +40,15 @@ def test_few_seeds_are_not_certain(runs, spread):
     assert held >= 0.93 * draws
 
 
+def test_runs_of_a_comparison():
+    """Catches one run beside twelve that counts as thirteen where it is asked how few there are."""
+    many, few = Quantity("many", 0.5, np.zeros(3), 12), Quantity("few", 0.4, np.zeros(3), 1)
+    for compared in (many - few, few - many, (many - few) + many):
+        assert compared.fewest == compared.above(0.0).fewest == 1
+    assert (many - few).runs == (many - few).above(0.0).runs == 13
+    assert many.above(0.0).fewest == 12
+
+
 def test_no_tail_is_empty():
     """Catches a claim that is certain because replicates are cut off at 1, or rounded."""
     sure = share("sure", [320, 320], [320, 320], 320, Prior(0.5, 3.0))
