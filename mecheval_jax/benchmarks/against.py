@@ -1,31 +1,31 @@
 """Times of our training step and interchange grid against those of PyTorch.
 
-The competitors run in turn, for several rounds, on the same machine and documents. A ratio is taken
-within a round, so that anything which slows the machine for a while slows both. It is taken against
-the variant of PyTorch with the lowest median time.
+The competitors run in turn, for several rounds, on the same machine and documents, each in a
+process of its own (`benchmarks.competitors`). A ratio is taken within a round, so that anything
+which slows the machine for a while slows both. It is taken against the variant of PyTorch with the
+lowest median time.
 """
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import jax
 
-from mecheval_jax.benchmarks.measured import Benchmark, Measured, in_turn, ratio
+from mecheval_jax.array_types import PyTree
+from mecheval_jax.benchmarks.competitors import Competitor, times_of_turns
+from mecheval_jax.benchmarks.measured import Benchmark, Measured, ratio
 from mecheval_jax.benchmarks.training import steps_on_one_device
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.config import RESTORE, EvaluationConfig
 from mecheval_jax.evaluation.patching.grid import compile_grid, default_sites
 from mecheval_jax.mixers.architectures import positions_of
 from mecheval_jax.models.language_model import ModelConfig, initialize
+from mecheval_jax.tasks.base import Batch, Task
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 from mecheval_jax.training.config import TrainingConfig
 
 OURS = "here"
 ROUNDS, STEPS = 7, 40
-REST = 0.5
-"""Seconds before each turn: threads of OpenMP wait for more work by spinning, for 0.2 seconds as a
-rule, and would take cores from whoever comes after PyTorch."""
-
 CASES = (
     ("attention", 64),
     ("hyena", 64),
@@ -55,36 +55,70 @@ def check_torch() -> None:
 
 def steps_against_torch(mixer: str, width: int) -> Iterator[Measured]:
     """Times of a training step of a model, in `ROUNDS` rounds of `STEPS` steps."""
+    spent = times_of_turns(
+        {
+            OURS: Competitor(_our_steps, (mixer, width), keeps_memory=True),
+            "eager": Competitor(_their_steps, (mixer, width, False)),
+            "compiled": Competitor(_their_steps, (mixer, width, True)),
+        },
+        ROUNDS,
+        STEPS,
+    )
+    yield from compared(f"{mixer}, width {width}", spent)
+
+
+def _training() -> tuple[Task, TrainingConfig]:
+    return AssociativeRecall(), TrainingConfig(
+        STEPS, training_batches=3126, steps_per_dispatch=STEPS
+    )
+
+
+def _our_steps(mixer: str, width: int) -> Callable[[], object]:
+    task, training = _training()
+    return steps_on_one_device(_model(mixer, width, task), task, training, STEPS)
+
+
+def _their_steps(mixer: str, width: int, compiled: bool) -> Callable[[], object]:
     from mecheval_jax.benchmarks import torch_baseline
 
-    task = AssociativeRecall()
-    training = TrainingConfig(STEPS, training_batches=3126, steps_per_dispatch=STEPS)
+    task, training = _training()
+    theirs = torch_baseline.load(*_drawn(mixer, width, task))
     batches = torch_baseline.draw(task, training)
-    model = _model(mixer, width, task)
-    params = initialize(model, jax.random.key(0))
-    runs = {OURS: steps_on_one_device(model, task, training, STEPS)}
-    for variant, compiled in (("eager", False), ("compiled", True)):
-        theirs = torch_baseline.load(model, params)
-        take = torch_baseline.training_steps(theirs, task, training, batches, compiled)
-        runs[variant] = functools.partial(take, STEPS)
-    yield from compared(f"{mixer}, width {width}", in_turn(runs, ROUNDS, STEPS, REST))
+    take = torch_baseline.training_steps(theirs, task, training, batches, compiled)
+    return functools.partial(take, STEPS)
 
 
 def grid_against_torch(mixer: str, width: int) -> Iterator[Measured]:
     """Times of a model's interchange grid that restores, over 320 documents, in three rounds."""
+    spent = times_of_turns(
+        {
+            OURS: Competitor(_our_grid, (mixer, width), keeps_memory=True),
+            "eager": Competitor(_their_grid, (mixer, width)),
+        },
+        3,
+    )
+    yield from compared(f"{mixer}, width {width}", spent)
+
+
+def _documents() -> tuple[Task, EvaluationConfig, Batch]:
+    task, evaluation = AssociativeRecall(), EvaluationConfig(directions=(RESTORE,))
+    return task, evaluation, task.sample(jax.random.key(0), evaluation.documents, "test")
+
+
+def _our_grid(mixer: str, width: int) -> Callable[[], object]:
+    task, evaluation, batch = _documents()
+    model, params = _drawn(mixer, width, task)
+    grid = compile_grid(model, task, evaluation, default_sites(model))
+    return functools.partial(grid, params, batch)
+
+
+def _their_grid(mixer: str, width: int) -> Callable[[], object]:
     from mecheval_jax.benchmarks import torch_baseline
 
-    task, evaluation = AssociativeRecall(), EvaluationConfig(directions=(RESTORE,))
-    batch = task.sample(jax.random.key(0), evaluation.documents, "test")
-    model = _model(mixer, width, task)
-    params, sites = initialize(model, jax.random.key(0)), default_sites(model)
-    grid = functools.partial(compile_grid(model, task, evaluation, sites), params, batch)
+    task, evaluation, batch = _documents()
+    model, params = _drawn(mixer, width, task)
     theirs = torch_baseline.load(model, params)
-    runs = {
-        OURS: grid,
-        "eager": torch_baseline.interchange(theirs, task, batch, evaluation, sites),
-    }
-    yield from compared(f"{mixer}, width {width}", in_turn(runs, 3, rest=REST))
+    return torch_baseline.interchange(theirs, task, batch, evaluation, default_sites(model))
 
 
 AGAINST_TORCH: dict[str, Benchmark] = {
@@ -104,6 +138,11 @@ def compared(what: str, spent: Mapping[str, tuple[float, ...]]) -> Iterator[Meas
     ours = found.pop(OURS)
     best = min(found.values(), key=lambda row: row.median)
     yield from (*found.values(), ours, ratio(best, ours, "ratio to the best"))
+
+
+def _drawn(mixer: str, width: int, task: Task) -> tuple[ModelConfig, PyTree]:
+    model = _model(mixer, width, task)
+    return model, initialize(model, jax.random.key(0))
 
 
 def _model(mixer: str, width: int, task: AssociativeRecall) -> ModelConfig:

@@ -61,7 +61,7 @@ def times(
 
 
 def in_turn(
-    runs: Mapping[str, Callable[[], object]], rounds: int, per: int = 1, rest: float = 0.0
+    runs: Mapping[str, Callable[[], object]], rounds: int, per: int = 1
 ) -> dict[str, tuple[float, ...]]:
     """Times of every run in every round, after a first round that does not count.
 
@@ -69,12 +69,10 @@ def in_turn(
         runs: Functions that take turns, by name.
         rounds: Number of rounds.
         per: Number of units of work in a run; times are per unit.
-        rest: Seconds of rest before every run.
     """
     spent: dict[str, list[float]] = {name: [] for name in runs}
     for i in range(rounds + 1):
         for name, run in runs.items():
-            time.sleep(rest)
             start = time.perf_counter()
             jax.block_until_ready(run())
             if i:

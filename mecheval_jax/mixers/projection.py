@@ -15,6 +15,7 @@ import numpy as np
 
 from mecheval_jax.array_types import Array, Float
 from mecheval_jax.mesh_axes import MODEL, current_mesh, cuts_parameters, is_shared_out, spread
+from mecheval_jax.ops.dense import product
 from mecheval_jax.sites import Site
 
 
@@ -80,7 +81,7 @@ def together(x: Float[Array, "*axes width"], *layers: nn.Dense) -> list[Float[Ar
     def joint(name: str) -> Array:
         return jnp.concatenate([layer.variables["params"][name] for layer in layers], axis=-1)
 
-    y = x @ joint("kernel")
+    y = product(x, joint("kernel"))
     if any(layer.use_bias for layer in layers):  # of all of them, then
         y = y + joint("bias")[(None,) * (x.ndim - 1)]
     ends = np.cumsum([layer.features for layer in layers])[:-1].tolist()
@@ -112,7 +113,7 @@ class Projection(nn.Module):
 
     def __call__(self, x: Float[Array, "*axes width"]) -> Float[Array, "*axes outputs"]:
         """All parts, concatenated."""
-        y = x @ self.kernel
+        y = product(x, self.kernel)
         return y + self.bias[(None,) * (x.ndim - 1)] if self.use_bias else y
 
     def cut(self, y: Float[Array, "*axes outputs"]) -> list[Float[Array, "*axes _"]]:

@@ -21,6 +21,7 @@ from mecheval_jax.models.language_model import (
     exempt_from_decay,
     scaled_rates,
 )
+from mecheval_jax.ops.dense import quick_gradients
 from mecheval_jax.tasks.base import Batch, Task
 from mecheval_jax.tasks.scoring import AnswerScores, score, weighted_mean
 from mecheval_jax.training.config import TrainingConfig
@@ -96,7 +97,10 @@ def gradients_and_metrics(
         loss = (found.loss * task.loss_weights(batch)).sum() / all_weights
         return loss, {"loss": loss, "accuracy": (found.correct * batch.weights).sum() / all_queries}
 
-    gradient = jax.grad(share, has_aux=True)
+    def gradient(params: PyTree, batch: Batch) -> tuple[PyTree, Metrics]:
+        with quick_gradients(_on_one_cpu()):
+            return jax.grad(share, has_aux=True)(params, batch)
+
     if training.gradient_accumulation == 1:
         return gradient(params, batch)
 
@@ -107,6 +111,12 @@ def gradients_and_metrics(
     first = jax.tree.map(lambda leaf: leaf[0], micro)
     zeros = jax.tree.map(jnp.zeros_like, jax.eval_shape(gradient, params, first))
     return jax.lax.scan(add, zeros, micro)[0]
+
+
+def _on_one_cpu() -> bool:
+    """Whether each program is one CPU's: what is laid out over several, XLA decides."""
+    mesh = current_mesh()
+    return jax.default_backend() == "cpu" and (mesh is None or mesh.size == 1)
 
 
 def _micro(rows: Shaped[Array, "batch ..."], count: int) -> Shaped[Array, "count micro ..."]:
