@@ -5,6 +5,7 @@ A change is of a field, ``training.seed``, or of an option of one: ``model.mixer
 
 import contextlib
 import copy
+import inspect
 import pathlib
 import runpy
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from ml_collections import ConfigDict
 
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.experiment import check_section
-from mecheval_jax.fields import KINDS, field_value, field_value_of_text
+from mecheval_jax.fields import KINDS, field_value, field_value_of_text, pythons_own
 from mecheval_jax.mixers.options import OPTIONS
 
 Changes = dict[str, Any]
@@ -31,8 +32,7 @@ def changed_sections(sections: Mapping[str, Any], change: Changes) -> tuple[Sect
     # Options that are given all together are what single ones are added to.
     for path, value in sorted(change.items(), key=lambda item: str(item[0]).startswith(OPTIONS)):
         section, field, option = _place(str(path), sections)
-        # Scalars of numpy or jax become Python's own, which JSON can hold.
-        value = value.item() if getattr(value, "ndim", None) == 0 else value
+        value = pythons_own(value)
         if not option:
             value = field_value(path, value, type(sections[section][field]))
             changed[section][field] = value
@@ -79,12 +79,20 @@ def changes_of_file(path: str) -> list[Changes]:
     """The changes that ``sweep()`` of a config file returns; the path may have arguments.
 
     Raises:
-        UserError: If there is no such function, or it returns anything but a list of dicts.
+        UserError: If there is no such function, it needs arguments, or it returns anything but a
+            list of dicts.
     """
     file = pathlib.Path(path.partition(":")[0])
     content = runpy.run_path(str(file))
     if "sweep" not in content:
         raise UserError(f"config file {str(file)!r} has no function sweep: add one, or give --grid")
+    try:
+        inspect.signature(content["sweep"]).bind()
+    except TypeError as error:  # it is no function, or one of arguments
+        raise UserError(
+            f"config file {str(file)!r}: sweep must be a function without arguments, def sweep() "
+            f"({error})"
+        ) from None
     changes = content["sweep"]()
     if not isinstance(changes, list) or not all(isinstance(each, Mapping) for each in changes):
         raise UserError(f"sweep() of {str(file)!r} must give a list of dicts, field -> value")

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from mecheval_jax.errors import UserError, choose, several
 from mecheval_jax.evaluation.config import AnalysesConfig, EvaluationConfig
-from mecheval_jax.fields import check_values, field_value_of_text, types_of
+from mecheval_jax.fields import check_values, field_value_of_text, pythons_own, types_of
 from mecheval_jax.files import hash_of
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.tasks import TASKS
@@ -217,6 +217,7 @@ def _build(kind: type, values: Mapping[str, Any], section: str) -> Any:
     def built(name: str, value: Any) -> Any:
         if dataclasses.is_dataclass(default := fields[name].default):
             return _build(type(default), value, f"{section}.{name}")
+        value = pythons_own(value)
         return tuple(value) if isinstance(value, list) else value
 
     found = {name: built(name, value) for name, value in values.items()}

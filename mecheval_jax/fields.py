@@ -65,6 +65,8 @@ class Section:
             )
 
     def __post_init__(self):
+        for name, value in list(vars(self).items()):
+            object.__setattr__(self, name, pythons_own(value))
         check_fields(self, self.section)
         for name, kind in types_of(type(self)).items():
             value = getattr(self, name)
@@ -134,12 +136,22 @@ def check_once(name: str, values: Sequence[Any]) -> None:
         raise UserError(f"{name} names {', '.join(twice)} twice: once is enough")
 
 
+def pythons_own(value: Any) -> Any:
+    """A value with scalars of numpy or jax, also in lists and mappings, as JSON can hold them."""
+    if isinstance(value, Mapping):
+        return {name: pythons_own(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return (list if isinstance(value, list) else tuple)(map(pythons_own, value))
+    return value.item() if getattr(value, "ndim", None) == 0 else value
+
+
 def field_value(name: str, value: Any, kind: Any) -> Any:
     """A value as the type of its field; as it is where the field has no single values.
 
     Raises:
         UserError: If the field cannot take it.
     """
+    value = pythons_own(value)
     if value is None or kind not in KINDS:
         return value
     fits = isinstance(value, kind)

@@ -78,6 +78,8 @@ def test_sweep_of_a_file(tmp_path):
         ("", "no function sweep"),
         ("def sweep():\n    return {}\n", "must give a list of dicts"),
         ("def sweep():\n    return [1]\n", "must give a list of dicts"),
+        ("def sweep(arg):\n    return []\n", r"without arguments, def sweep\(\) \(missing a"),
+        ("sweep = [{}]\n", r"without arguments, def sweep\(\) \(.* is not a callable"),
     ):
         (tmp_path / "own.py").write_text(text)
         with pytest.raises(UserError, match=message):

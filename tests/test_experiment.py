@@ -1,5 +1,8 @@
 """A config as one checked value: what cannot be, and what a fingerprint sees."""
 
+import json
+
+import numpy as np
 import pytest
 
 from configs.base import base
@@ -114,6 +117,28 @@ def test_fingerprint_sees_what_the_model_depends_on(section, name):
     written[section][name] = changed
     after = Experiment.from_config(written).fingerprint()
     assert (after == before) == (section == "evaluation")
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("task.pairs", np.int64(2)),
+        ("model.width", np.int32(16)),
+        ("model.mixer_options", {"heads": np.int64(1)}),
+        ("training.learning_rate", np.float32(0.5)),
+        ("training.exempt_from_decay", np.bool_(True)),
+        ("evaluation.documents", np.int64(16)),
+    ],
+)
+def test_values_that_numpy_made(path, value):
+    """Catches values that are taken, and that no folder can hold: found when training begins."""
+    written = small.experiment().as_dict()
+    section, name = path.split(".")
+    written[section][name] = value
+    experiment = Experiment.from_config(written)
+    again = json.loads(json.dumps(experiment.as_dict()))
+    assert again[section][name] == value
+    assert Experiment.from_config(again) == experiment
 
 
 def test_fingerprint_does_not_mind_analyses():

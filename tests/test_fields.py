@@ -56,6 +56,14 @@ def test_values_that_can_be(field, values):
         Some(**{field: value})
 
 
+def test_numbers_of_numpy_become_pythons_own():
+    """Catches a number in a section that JSON cannot hold."""
+    some = Some(steps=np.int32(4), on=np.bool_(True), options={"a": [np.float32(0.5), "b"]})
+    assert (type(some.steps), some.on, type(some.options["a"][0])) == (int, True, float)
+    assert some.options == {"a": [0.5, "b"]}
+    assert field_value("seed", np.int64(3), int) == 3
+
+
 @dataclasses.dataclass(frozen=True)
 class OfSettings(MultiQueryRecall):
     """The task, whose constructor is not told the types of its arguments by the tests."""

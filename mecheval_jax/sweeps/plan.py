@@ -21,6 +21,7 @@ from mecheval_jax.changes import (
 )
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.experiment import Experiment, difference_words, differences
+from mecheval_jax.fields import pythons_own
 from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.tasks import files_of
 from mecheval_jax.training.state import HYPERPARAMETERS
@@ -149,7 +150,7 @@ def plan(base: ConfigDict | Mapping[str, Any], changes: Sequence[Changes]) -> Sw
         UserError: If there are no members, a field is not in the config, a value is not possible,
             or two members are the same run; the message names the member.
     """
-    sections = base.to_dict() if isinstance(base, ConfigDict) else dict(base)
+    sections = pythons_own(base.to_dict() if isinstance(base, ConfigDict) else dict(base))
     if not changes:
         raise UserError("the sweep has no members: sweep() gives an empty list")
 

@@ -119,6 +119,8 @@ def test_values_that_numpy_made(tmp_path):
     folder = SweepFolder(tmp_path / "sweep")
     open_folder(folder, sweep)
     assert plan_of(folder.read(), folder.sweep) == sweep
+    base = BASE | {"evaluation": BASE["evaluation"] | {"documents": np.int64(8)}}
+    assert plan(base, [{}]).base["evaluation"]["documents"] == 8
 
 
 def test_a_folder_holds_one_sweep(tmp_path):
