@@ -249,7 +249,9 @@ def _of_run(folder: RunFolder, patience: float) -> Overview:
         status.error = f"training diverged at step {summary['diverged_at']}"
     if summary.get("finished"):
         status.state, status.step, status.training = "finished", summary.get("step", steps), 0
-        status.stopped = int(status.step < steps)
+        # A member of a sweep is measured, and so finished, though it has diverged.
+        status.diverged = int(summary.get("diverged_at") is not None)
+        status.stopped = int(status.step < steps and not status.diverged)
     best = status.best_accuracy
     best = None if best is None else Best(folder.name, 0, best, {})
     groups = [NamedStatus(folder.name, title, status)]

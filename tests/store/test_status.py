@@ -148,7 +148,10 @@ def test_a_single_run(tmp_path):
     (group,) = read_overview(tmp_path).groups
     assert (group.status.state, group.status.diverged) == ("failed", 1)
     assert group.status.error == "training diverged at step 21"
-    folder.update_summary(finished=True, step=30)
+    folder.update_summary(finished=True, step=30)  # as a member of a sweep
+    (group,) = read_overview(tmp_path).groups
+    assert (group.status.state, group.status.diverged, group.status.stopped) == ("finished", 1, 0)
+    folder.update_summary(diverged_at=None)
     overview = read_overview(tmp_path)
     (group,) = overview.groups
     assert (group.status.state, group.status.step, group.status.stopped) == ("finished", 30, 1)
