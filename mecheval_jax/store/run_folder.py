@@ -244,7 +244,7 @@ class RunFolder(TrainingFolder):
                 )
             raise UserError(f"{self.path} holds no run (no config.json): give a training workdir")
         self.check_links()
-        if self.member.exists() and self.path.resolve().parents[2].name != GROUPS:
+        if self.member.exists() and self.path.resolve().parts[-4:-3] != (GROUPS,):
             raise UserError(
                 f"{self.path} is a member of a sweep, which has its parameters: leave it in the "
                 "folder of the sweep"

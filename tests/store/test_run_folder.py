@@ -1,10 +1,12 @@
 """The folder of a run: whose it is, and what survives a cut."""
 
 import json
+import tempfile
 
 import pytest
 
 from mecheval_jax.errors import UserError
+from mecheval_jax.files import write_json
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.tasks.example import Example, ExampleQuestion
 from tests.support import small
@@ -118,3 +120,13 @@ def test_a_run_that_is_trained_again_has_not_diverged(tmp_path):
     assert folder.read_summary()["diverged_at"] is None
     folder.update_summary(finished=True, step=9)
     assert folder.read_summary() == {"finished": True, "diverged_at": None, "step": 9}
+
+
+def test_a_member_that_was_copied_out_of_its_sweep():
+    """Catches a traceback where the copy stands near the root, with no folders above it."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as path:
+        folder = RunFolder(path)
+        folder.open(small.experiment())
+        write_json(folder.member, {"place": 0, "of": 2})
+        with pytest.raises(UserError, match="leave it in the folder of the sweep"):
+            folder.experiment()
