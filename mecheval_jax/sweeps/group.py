@@ -159,6 +159,8 @@ class _GroupRun:
         self.programs.strategy = self._strategy()
         if preemption.requested():  # compiling and measuring may have taken minutes
             raise Stopped
+        if self.was_finished and not self.checkpoints.steps():
+            self.say("this group was finished, and its checkpoints are gone: trained anew")
         state, step = restore_or_create(self.programs, self.checkpoints, self.say)
         self.folder.forget_after(step)
         dev = [row["accuracy"] for row in dev_rows(self.folder.metrics)]

@@ -120,14 +120,22 @@ def test_options_that_cannot_be(options, message):
         Options(**options)
 
 
-def test_less_can_be_measured(tmp_path):
-    """Catches options that are ignored, and tables that need what was not measured."""
+def test_less_can_be_measured(tmp_path, capsys):
+    """Catches options that are ignored, tables that need the rest, and a second training unsaid."""
     changes = CHANGES[:2]
     run(tmp_path / "none", changes, Options("vmap", interventions="none"))
     folder = SweepFolder(tmp_path / "none")
     assert "verdict" not in set(pd.read_csv(folder.table)["metric"])
     assert pd.read_csv(folder.best)["verdict"].isna().all()
     assert not (member(folder, 0) / "interchange.csv").exists()
+    (group,) = folder.groups()
+    table = group.table.read_bytes()
+    shutil.rmtree(group.checkpoints)
+    group.table.unlink()
+    assert "trained anew" not in capsys.readouterr().err
+    run(folder.path, changes, Options("vmap", interventions="none"))
+    assert "finished, and its checkpoints are gone: trained anew" in capsys.readouterr().err
+    assert group.table.read_bytes() == table
 
 
 def test_more_can_be_measured_later(tmp_path, monkeypatch):
