@@ -63,8 +63,7 @@ class Ledger:
         self._since = [collections.defaultdict(list) for _ in ensemble.runs]
         self._flags = self._own(fetch(flags))
         self._clock = time.monotonic()
-        self.step = int(self._flags["step"].max())
-        self._tell(self.step, 0, 0.0)
+        self._tell(0, 0.0)
 
     def _own(self, tree: PyTree) -> PyTree:
         """The tree without the members that only fill devices up."""
@@ -107,7 +106,7 @@ class Ledger:
                 self._record_scores(i, {name: of[i] for name, of in scores.items()})
         now = time.monotonic()
         seconds, self._clock = now - self._clock, now
-        self._tell(stretch.stop, int(taken.sum()), seconds)
+        self._tell(int(taken.sum()), seconds)
 
     def _record_scores(self, member: int, scores: Mapping[str, np.floating]) -> None:
         at = self._flags["diverged_at"][member]
@@ -125,6 +124,7 @@ class Ledger:
         place = {"step": int(self._flags["step"][member]), "split": split, "member": member}
         self._callbacks.record({**place, **{name: float(value) for name, value in row.items()}})
 
-    def _tell(self, stop: int, taken: int, seconds: float) -> None:
+    def _tell(self, taken: int, seconds: float) -> None:
         steps, *others = (self._flags[n] for n in ("step", "diverged_at", "stopped_at", "learns"))
-        self._callbacks.advance(Standing(stop, steps, *others, taken, seconds))
+        # Not the end of the stretch: where all members have diverged, none has come that far.
+        self._callbacks.advance(Standing(int(steps.max()), steps, *others, taken, seconds))

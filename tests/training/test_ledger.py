@@ -41,3 +41,4 @@ def test_a_row_that_another_member_cut_in_two():
     assert rows == [(0, 60, "train"), (1, 60, "train")]
     ledger.settle(Dispatched(100, flags(60, 60, diverged=60), metrics(25), None))
     assert len(recorder.rows) == 2
+    assert recorder.standing.step == 60  # as it is told again when the group is resumed
