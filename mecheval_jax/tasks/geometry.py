@@ -116,13 +116,14 @@ def geometry(task: Task, batch: Batch) -> Geometry:
 def question_of(batch: Batch) -> tuple[Int[Array, " documents"], Int[Array, " documents"]]:
     """First and last token of the question of query 0, which is answered at the last one.
 
-    The question begins behind the divider, or at the asked item. Traceable.
+    The question begins behind the divider, or at the asked item; a divider that is the last token
+    of the question itself divides nothing from it. Traceable.
     """
-    begins = asked_positions(batch)[:, 0]
+    begins, answered = asked_positions(batch)[:, 0], batch.query_positions[:, 0]
     if "divider" in batch.roles:
         divider = batch.roles["divider"][:, 0]
-        begins = jnp.where(divider >= 0, divider + 1, begins)
-    return begins, batch.query_positions[:, 0]
+        begins = jnp.where((divider >= 0) & (divider < answered), divider + 1, begins)
+    return begins, answered
 
 
 def corrupt_pair(task: Task, key: Key, batch: Batch) -> Int[Array, "documents length"]:

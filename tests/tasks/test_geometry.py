@@ -128,3 +128,21 @@ def test_own_documents_without_a_pair(tmp_path, missing):
     asked = f"line 1 of .* has no '{missing[0]}'; add the role '{missing[0]}' to documents"
     with pytest.raises(UserError, match=asked):
         check_geometry(task, batch)
+
+
+def test_a_divider_that_is_the_question(tmp_path):
+    """Catches documents without a question, whose answers are looked for up to their end."""
+    lines = [json.loads(line) for line in document_lines.many(40)]
+    without = document_lines.write(tmp_path, *map(json.dumps, lines))
+    expected = Documents(without, dev=0.2, test=0.3)
+    batch = expected.sample(jax.random.key(0), 4, "test")
+    expected = geometry(expected, batch)
+    for line in lines:
+        line["queries"][0]["roles"] = {"divider": line["queries"][0]["query"]}
+    task = Documents(document_lines.write(tmp_path, *map(json.dumps, lines)), dev=0.2, test=0.3)
+    batch = task.sample(jax.random.key(0), 4, "test")
+    found = geometry(task, batch)
+    np.testing.assert_array_equal(batch.roles["divider"], batch.roles["query"])
+    for name in SETS:
+        np.testing.assert_array_equal(found.mask(name, 1), expected.mask(name, 1))
+    assert found.apart(0).applies.all()
