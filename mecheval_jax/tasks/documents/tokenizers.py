@@ -116,7 +116,8 @@ class Ids:
 class HuggingFace:
     """The tokenizer of a ``tokenizer.json``; needs the optional package ``tokenizers``.
 
-    Whatever the file says, no special tokens are added, and nothing is truncated or padded.
+    Whatever the file says, no special tokens are added, nothing is truncated or padded, and no
+    merges are left out by chance (``dropout``): a text has the same tokens whenever it is read.
 
     Args:
         path: Path of the file.
@@ -139,6 +140,8 @@ class HuggingFace:
             raise UserError(f"task.tokenizer {path} cannot be read: {error}") from None
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        if getattr(self._tokenizer.model, "dropout", None) is not None:
+            self._tokenizer.model.dropout = None
         self.unknown: Symbol | None = _unknown_of(json.loads(self._tokenizer.to_str())["model"])
 
     def encode(self, text: str) -> Tokens:

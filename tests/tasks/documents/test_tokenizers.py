@@ -81,6 +81,19 @@ def test_hugging_face_tokenizer(tmp_path):
         tokenizer_of(write_bad_tokenizer(tmp_path))
 
 
+@pytest.mark.skipif(importlib.util.find_spec("tokenizers") is None, reason="optional package")
+def test_merges_are_not_left_out_by_chance(tmp_path):
+    """Catches other tokens at every reading, by a file that was written for training."""
+    from tokenizers import Tokenizer, models
+
+    pieces = {piece: i for i, piece in enumerate(["a", "b", "ab", "abab"])}
+    merges = [("a", "b"), ("ab", "ab")]
+    path = tmp_path / "tokenizer.json"
+    Tokenizer(models.BPE(pieces, merges, dropout=0.5)).save(str(path))
+    ours = tokenizer_of(str(path))
+    assert {tuple(ours.encode("abab").symbols) for _ in range(40)} == {("abab",)}
+
+
 def write_bad_tokenizer(folder):
     path = folder / "bad.json"
     path.write_text("{}")
