@@ -86,10 +86,11 @@ class MultiQueryRecall(SyntheticTask):
                     f"for {pairs} pairs in {self.num_passes} passes"
                 )
         most = max(self.pairs)
-        if self.vocabulary % 2 or self.vocabulary < 2 * (most + 1):
+        least = 2 * (max(most, 2) + 1)  # id 0 is no key, and a corruption takes another key
+        if self.vocabulary % 2 or self.vocabulary < least:
             raise UserError(
-                f"task.vocabulary is {self.vocabulary}: an even number, at least "
-                f"{2 * (most + 1)} for {most} pairs of different keys"
+                f"task.vocabulary is {self.vocabulary}: an even number, at least {least} for "
+                f"{most} pair{'s' * (most > 1)} of different keys"
             )
 
     @property

@@ -147,6 +147,8 @@ def test_sizes():
         ({"lengths": (254,)}, r"task\.lengths has 254: .*at least 256 for 64 pairs in 1 passes"),
         ({"num_passes": 2}, r"task\.lengths has 256: .*at least 384"),
         ({"vocabulary": 128}, r"task\.vocabulary is 128: .*at least 130 for 64 pairs"),
+        # Of one key a corruption would leave every document as it is.
+        ({"vocabulary": 4, "lengths": (4,), "pairs": (1,)}, r"at least 6 for 1 pair of different"),
         ({"vocabulary": 8191}, r"task\.vocabulary is 8191: an even number"),
     ],
 )
