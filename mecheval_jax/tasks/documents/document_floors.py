@@ -60,14 +60,18 @@ def _at_fixed_place(
     ranks, anchors, furthest = _ranks(train), anchor(train), train.longest
     size = 2 * furthest + 1
     table = np.zeros((int(ranks.max()) + 1) * size)
-    row = np.repeat(np.arange(len(train)), train.lengths)
-    index, ends = np.arange(len(train.tokens)), ends_of(train)
-    for query in range(train.targets.shape[1]):
-        right = (train.tokens == train.targets[row, query]) & (index < ends[row, query])
-        at = np.flatnonzero(right & (train.weights[row, query] > 0))
-        distances = at - anchors[row[at], query] + furthest
-        cells = ranks[row[at], query] * size + distances
-        table += np.bincount(cells, minlength=len(table))
+    # Where the answer stands, by ranges of the sorted tokens: to look at all tokens for each query
+    # takes minutes where long documents have many.
+    keys, wanted = sorted_by_token(train, train.targets)
+    firsts = np.searchsorted(keys, wanted + train.starts[:-1, None])
+    times = times_between(keys, wanted, train.starts[:-1, None], ends_of(train))
+    times = np.where(train.weights > 0, times, 0)
+    for query, number in enumerate(times.T):
+        row = np.repeat(np.arange(len(train)), number)
+        shift = firsts[:, query] - (np.cumsum(number) - number)
+        at = keys[np.arange(len(row)) + shift[row]] % (len(train.tokens) + 1)
+        distances = at - anchors[row, query] + furthest
+        np.add.at(table, ranks[row, query] * size + distances, 1)
     table = table.reshape(-1, size)
     asked_often = np.bincount(ranks[train.weights > 0], minlength=len(table)) >= FEWEST
     overall = table.sum(axis=0).argmax()

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import json
+import time
 
 import jax
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from mecheval_jax.tasks import packed_floors
 from mecheval_jax.tasks.documents import document_floors as floors
 from mecheval_jax.tasks.documents.documents import Documents
+from mecheval_jax.tasks.packed import Packed
 from tests.support.packed_documents import questions, random_documents
 
 
@@ -128,3 +130,20 @@ def test_answers_that_were_given_are_left_out(tmp_path):
     assert of_all["best"] >= of_all["elimination"]
     assert of_first["elimination"] == pytest.approx(1 / 2)
     assert of_first["best"] < 0.7
+
+
+def test_many_questions_about_long_documents():
+    """Catches minutes for floors: work that is the product of the questions and the tokens."""
+    draw, documents, length, queries = np.random.default_rng(0), 2, 30_000, 400
+    roles = {"query": length - 1 - np.tile(np.arange(queries), (documents, 1))}
+    packed = Packed(
+        tokens=draw.integers(3, 5000, documents * length),
+        starts=length * np.arange(documents + 1),
+        query_positions=roles["query"],
+        targets=draw.integers(3, 5000, (documents, queries)),
+        weights=np.ones((documents, queries)),
+        roles=roles,
+    )
+    begun = time.process_time()
+    floors.place_floors(packed, packed)
+    assert time.process_time() - begun < 10
