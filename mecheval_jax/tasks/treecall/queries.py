@@ -21,6 +21,10 @@ from mecheval_jax.tasks.treecall.derivation import ROOT, Derivations
 QUERY_TYPES = ("parent", "child", "sibling")
 ORDERS = ("target_first", "query_first")
 
+LARGEST_TABLE = 2**27
+"""Greatest number of terminals of all documents for which there is a table with a place for each;
+with more of them the symbols are sorted, which takes longer and no more memory than they do."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Pairs:
@@ -67,6 +71,10 @@ def last_occurrences(derived: Derivations, terminals: int) -> np.ndarray:
     """Whether each symbol is the last occurrence of its terminal in its document."""
     index = np.arange(len(derived.labels))
     cell = derived.documents * terminals + derived.labels
+    if len(derived.lengths) * terminals > LARGEST_TABLE:
+        last = np.zeros(len(index), bool)
+        last[len(index) - 1 - np.unique(cell[::-1], return_index=True)[1]] = True
+        return last
     # Uninitialised, since every entry that is read was written, last by the last occurrence.
     latest = np.empty(len(derived.lengths) * terminals, np.int64)
     latest[cell] = index

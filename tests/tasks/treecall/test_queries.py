@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mecheval_jax.benchmarks.plain_treecall import pairs_of
+from mecheval_jax.tasks.treecall import queries
 from mecheval_jax.tasks.treecall.queries import (
     QUERY_TYPES,
     AskableCells,
@@ -67,3 +68,13 @@ def test_choice_is_uniform_on_both_levels(order):
                 worst = max(worst, abs(seen - share) / np.sqrt(share * (1 - share) / rounds + 1e-9))
     assert worst < 5
     assert not [key for key in counts if key[0] % 8 == 0]  # nothing but eligible pairs
+
+
+def test_last_occurrences_of_many_terminals(monkeypatch):
+    """Catches memory for every terminal of every document, which a machine need not have."""
+    found = derived(VARIANTS["child"], 40)
+    monkeypatch.setattr(queries, "LARGEST_TABLE", len(found.lengths) * 20 - 1)
+    sorted_out = last_occurrences(found, 20)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(sorted_out, last_occurrences(found, 20))
+    assert (last_occurrences(found, 2**60 // 40) == sorted_out).all()  # no table has this size
