@@ -73,10 +73,11 @@ def counterfactual(task: Task, batch: Batch, variable: str, key: Key) -> Counter
     item = jnp.take_along_axis(other.tokens, asked_positions(other)[:, :1], axis=1)
     # The whole question: where it has several tokens, they all say what is asked.
     (begins, ends), (others_begin, others_end) = question_of(own), question_of(other)
-    index = jnp.arange(task.read_length)[None]
+    length = own.tokens.shape[1]  # documents may all be shorter than the longest of the task
+    index = jnp.arange(length)[None]
     context = jnp.where(index < begins[:, None], own.tokens, -1)
     known = ((context == item) | (context == other.targets[:, :1])).any(axis=1)
-    place = jnp.clip(index + (others_begin - begins)[:, None], 0, task.read_length - 1)
+    place = jnp.clip(index + (others_begin - begins)[:, None], 0, length - 1)
     here = (index >= begins[:, None]) & (index <= ends[:, None])
     base = jnp.where(here, jnp.take_along_axis(other.tokens, place, axis=1), own.tokens)
     valid = ~known & (ends - begins == others_end - others_begin)

@@ -13,6 +13,7 @@ from mecheval_jax.evaluation.representations.counterfactuals import (
 )
 from mecheval_jax.tasks.synthetic.two_token_recall import CompositionalRecall
 from tests.support import planted
+from tests.support.treecall_cases import VARIANTS as TREECALL
 from tests.support.variable_pairs import DOCUMENTS, documents, pairs_of
 
 
@@ -72,6 +73,20 @@ def test_a_question_of_several_tokens_is_put_in_whole():
         expected = own.tokens[row, :length].copy()
         expected[begin : begin + 2] = own.tokens[other, begins[other] : begins[other] + 2]
         np.testing.assert_array_equal(pairs.base.tokens[row], expected)
+    assert 10 < pairs.valid.sum() < 40
+
+
+def test_documents_may_all_be_shorter_than_the_longest_of_their_task():
+    """Catches tokens counted up to the task's longest document, past the end of these."""
+    task = TREECALL["easy"]
+    batch = task.sample(jax.random.key(0), 40, "test")
+    assert batch.tokens.shape[1] < task.read_length
+    pairs = arrays(counterfactual(task, batch, "association", jax.random.key(0)))
+    own = arrays(batch)
+    asked, rows = own.query_positions[:, 0], np.arange(40)
+    expected = own.tokens.copy()
+    expected[rows, asked] = np.roll(own.tokens[rows, asked], -1)
+    np.testing.assert_array_equal(pairs.base.tokens, expected)
     assert 10 < pairs.valid.sum() < 40
 
 
