@@ -4,8 +4,9 @@ The clean and the corrupted run differ in the earlier token of the pair (`tasks.
 place (`places`) sets of positions are exchanged together: to restore, clean activations go into the
 corrupted run; to damage, corrupted ones into the clean run. A pair is withheld from the question
 of a layer as follows: in the clean run, the output of the layer's mixer at the question is
-replaced by the output that it has if the mixer's input at both tokens of the pair, with what the
-first layer has handed on there, is that of another document.
+replaced by the output that it has if the mixer's input at both tokens of the pair, between them and
+as far behind them as the pair can stand, with what the first layer has handed on there, is that of
+another document.
 """
 
 import dataclasses
