@@ -73,7 +73,9 @@ def draw_distractors(batch: Batch, seed: int) -> Distractors:
     query, target = (np.asarray(of)[:, 0] for of in (batch.query_positions, batch.targets))
     asked = tokens[documents, np.maximum(np.asarray(asked_positions(batch))[:, 0], 0)]
     offered = np.where(key >= 0, tokens[documents, key], 0)
-    end = np.asarray(batch.roles["divider"])[:, 0] if "divider" in batch.roles else query
+    # Some documents of one's own may have a divider, and others none.
+    divider = np.asarray(batch.roles.get("divider", np.full_like(query, ABSENT)[:, None]))[:, 0]
+    end = np.where(divider >= 0, divider, query)
     roles = [np.asarray(positions)[:, 0] for positions in batch.roles.values()]
     words = 1 + max(tokens.max(), target.max())
     generator, donors, founds = np.random.default_rng(seed), [], []

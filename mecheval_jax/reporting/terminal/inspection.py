@@ -137,8 +137,11 @@ def repeated_share(task: Task, batch: Batch) -> float:
     """
     special = [i for i in range(len(SPECIAL)) if task.name_of(i) in SPECIAL]
     tokens = np.asarray(batch.tokens)
-    ends = batch.roles["divider"][:, 0] if "divider" in batch.roles else batch.lengths
-    inside = np.arange(tokens.shape[1])[None] < np.asarray(ends)[:, None]
+    ends = np.asarray(batch.lengths)
+    if "divider" in batch.roles:  # which some documents of one's own may lack
+        divider = np.asarray(batch.roles["divider"])[:, 0]
+        ends = np.where(divider >= 0, divider, ends)
+    inside = np.arange(tokens.shape[1])[None] < ends[:, None]
     documents, places = np.nonzero(inside & ~np.isin(tokens, special))
     found = pd.DataFrame({"document": documents, "token": tokens[documents, places]})
     return float(found.duplicated().sum()) / max(len(found), 1)

@@ -73,6 +73,19 @@ def test_the_asked_item_is_no_distractor_where_a_type_is_asked_behind_it():
     assert (tokens[rows, chosen.positions] != asked)[found].all()
 
 
+def test_documents_without_a_divider_have_distractors_before_their_question():
+    """Catches documents that are all left out of a control since only others have a divider."""
+    batch = planted.documents(planted.task_with(min_pairs=2), 64, 3)
+    without = np.arange(64) % 2 == 0
+    divider = np.where(without, ABSENT, batch.roles["divider"][:, 0])
+    some = batch.replace(roles=batch.roles | {"divider": divider[:, None]})
+    chosen, usual = draw_distractors(some, seed=0), draw_distractors(batch, seed=0)
+    found = chosen.positions != ABSENT
+    np.testing.assert_array_equal(found, usual.positions != ABSENT)
+    assert found[without].mean() > 0.5
+    assert (chosen.positions < batch.query_positions[:, 0])[found].all()
+
+
 def test_distractors_are_drawn_in_parts(monkeypatch):
     """Catches other draws where documents are too many to be compared all at once."""
     batch = planted.documents(planted.task_with(min_pairs=2), 20, 3)

@@ -80,6 +80,8 @@ def test_statistics_by_hand():
     assert inspection.repeated_share(TASK, batch) == 0
     whole = {name: positions for name, positions in batch.roles.items() if name != "divider"}
     assert inspection.repeated_share(TASK, batch.replace(roles=whole)) == 4 / 8
+    none = batch.roles | {"divider": jnp.full((1, 2), -1)}  # as where only others have one
+    assert inspection.repeated_share(TASK, batch.replace(roles=none)) == 4 / 8
     # The answer stands after the query, too, which does not count; nor does a query of no weight.
     assert inspection.answered_before(batch) == 1
     alone = batch.tokens.at[0, : batch.query_positions[0, 0] + 1].set(EOS)
