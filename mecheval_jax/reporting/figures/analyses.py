@@ -54,6 +54,12 @@ def probe_heat_map(table: pd.DataFrame, target: str) -> Figure:
     return figure
 
 
+def shown_target(table: pd.DataFrame) -> str:
+    """The target whose probes are drawn: the value or, where that was not asked for, the first."""
+    targets = table["target"]
+    return "value" if (targets == "value").any() else str(targets.iloc[0])
+
+
 @styled
 def subspace_heat_map(table: pd.DataFrame) -> Figure:
     """Exchange accuracy, variables at their places x kinds of subspaces.
@@ -233,7 +239,7 @@ FIGURES: dict[str, Callable[[Tables], Figure]] = {
         tables["gradients"], tables["gradients_agreement"]
     ),
     "circuits": lambda tables: faithfulness_curves(tables["circuits"]),
-    "probes": lambda tables: probe_heat_map(tables["probes"], "value"),
+    "probes": lambda tables: probe_heat_map(tables["probes"], shown_target(tables["probes"])),
     "subspaces": lambda tables: subspace_heat_map(tables["subspaces"]),
     "attention": lambda tables: attention_images(*matrices_of(tables["attention"])),
     "lens": lambda tables: lens_curves(tables["lens"]),

@@ -77,6 +77,8 @@ def test_probes_are_of_values():
     ]
     figure = FIGURES["probes"]({"probes": pd.DataFrame(rows)})
     assert " ".join(figure.get_suptitle().split()) == "Linear probes of the value, 16 classes"
+    figure = FIGURES["probes"]({"probes": pd.DataFrame(rows[:2])})  # as probes.targets may ask
+    assert " ".join(figure.get_suptitle().split()) == "Linear probes of the key, 8 classes"
 
 
 def test_faithfulness_over_edges():
