@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -58,6 +59,9 @@ def cost_over_length(table: pd.DataFrame, crossovers: pd.DataFrame) -> Figure:
         axes.yaxis.set_major_formatter(EngFormatter("B" if program is None else "s"))
         axes.set_title(title, loc="left")
         axes.set_ylabel(label)
+        if rows[column].isna().all():  # such as the state of mixers without a recurrent form
+            axes.set(yscale="linear", yticks=[])
+            axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center")
     drawing.legend_below(figure, 4, drawing.labelled(every[0]))
     return figure
 
@@ -91,8 +95,8 @@ def _mark_crossovers(
 def _logarithmic(axes: Axes, lengths: list[int]) -> None:
     axes.set(xscale="log", yscale="log", xlabel="length of context, tokens")
     axes.set_xticks(lengths, [f"{length:,}" for length in lengths])
-    if len(lengths) == 1:
-        axes.set_xlim(lengths[0] / 2, lengths[0] * 2)
+    if len(lengths) == 1 or axes.dataLim.minposx == np.inf:
+        axes.set_xlim(lengths[0] / 2, lengths[-1] * 2)
     drawing.few_decades(axes.yaxis)
     axes.minorticks_off()
     drawing.pale_grid(axes, "y")

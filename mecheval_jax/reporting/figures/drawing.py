@@ -315,9 +315,12 @@ def few_decades(axis: Axis) -> None:
     """Let a logarithmic axis have more ticks than its powers of ten where those are fewer than two.
 
     Args:
-        axis: Axis with its final limits.
+        axis: Axis with its final limits; that of axes without a mark is left as it is.
     """
-    low, high = np.log10(sorted(axis.get_view_interval()))
+    ends = sorted(axis.get_view_interval())
+    if ends[0] <= 0:  # matplotlib's limits where there is nothing to show
+        return
+    low, high = np.log10(ends)
     if high - low < NARROW:  # where equal steps are nearly equal factors
         axis.set_major_locator(MaxNLocator(3))
         return

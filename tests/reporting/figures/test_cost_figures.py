@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from mecheval_jax.reporting.figures import drawing
+from mecheval_jax.reporting.figures import drawing, saving
 from mecheval_jax.reporting.figures.cost_figures import cost_over_length
 
 COSTS = pd.DataFrame(
@@ -89,3 +89,21 @@ def test_long_names_and_one_length():
     figure = cost_over_length(pd.concat([rows.assign(model=n) for n in names]), CROSSOVERS.head(0))
     assert figure.axes[0].get_xlim() == (64, 256)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == names
+
+
+def test_a_cost_that_no_model_has(tmp_path):
+    """Catches a measurement that ends without its figure, since a panel of it has no marks."""
+    empty = {"state_bytes": None, "seconds": np.nan, "seconds_per_token": np.nan}
+    table = COSTS.assign(**{name: COSTS[name].mask(COSTS["program"] == "decode")
+                            for name in ("seconds", "seconds_per_token")})  # fmt: skip
+    for rows in (COSTS.assign(state_bytes=None), table, COSTS.assign(**empty)):
+        figure = cost_over_length(rows, CROSSOVERS.head(0))
+        texts = {axes.get_title(loc="left"): [text.get_text() for text in axes.texts]
+                 for axes in figure.axes[:3]}  # fmt: skip
+        for (title, said), column, program in zip(
+            texts.items(), ("seconds_per_token", "seconds_per_token", "state_bytes"),
+            ("prefill", "decode", "prefill"), strict=True,
+        ):  # fmt: skip
+            known = rows.loc[rows["program"] == program, column].notna().any()
+            assert said == ([] if known else ["not measured"]), title
+        assert saving.save(figure, tmp_path, "cost").exists()
