@@ -10,8 +10,10 @@ A form is
     [form]                              a list of such values
     {"name": form, "other?": form}      an object with these fields, of which "other" may be absent
     {...: form}                         an object of any fields, all of one form
+    {"name": form, ...: form}           the same, with some fields that it must have
 
-Fields that a form does not name are let through: a later version may have written them.
+Fields that a form does not name, where it has no ..., are let through: a later version may have
+written them.
 """
 
 from typing import Any
@@ -51,24 +53,25 @@ def mismatch(value: Any, form: Any, name: str = "it") -> str | None:
         return next(filter(None, found), None)
     if isinstance(form, tuple):
         found = [mismatch(value, one, name) for one in form]
-        return None if None in found else next(filter(None, found))
+        if None in found:
+            return None
+        # A value of the right type, with something wrong inside, was meant as that one.
+        return next((one for one in found if not one.startswith(f"{name} is ")), found[0])
     return None if _is(value, form) else f"{name} is {_short(value)}, and not {_words(form)}"
 
 
 def _mismatch_of_object(value: Any, form: dict[Any, Any], name: str) -> str | None:
     if not isinstance(value, dict):
         return f"{name} is {_short(value)}, and not an object"
-    of_all = form.get(...)
-    if of_all is not None:
-        form = dict.fromkeys(value, of_all)
-    for key, of_field in form.items():
-        field = key if of_all is not None else key.removesuffix("?")
+    named = {key.removesuffix("?"): of for key, of in form.items() if key is not ...}
+    every = dict.fromkeys(value, form[...]) | named if ... in form else named
+    for field, of_field in every.items():
         if field in value:
             inner = field if name == "it" else f"{name}.{field}"
             wrong = mismatch(value[field], of_field, inner)
             if wrong:
                 return wrong
-        elif key == field:
+        elif field in form:  # and not with a question mark
             return f"{name} lacks {field!r}"
     return None
 

@@ -10,8 +10,10 @@ FORM = {
     "state?": {"running", "done"},
     "names?": [str],
     "floors?": {...: float},
+    "shares?": {"best": float, "worst?": int, ...: float},
     "rows?": [{"site": str, "on?": bool}],
     "size?": int,
+    "found?": (None, {"steps": [int]}),
 }
 
 
@@ -22,6 +24,7 @@ FORM = {
         {"step": 2**31 - 1, "score": None, "state": "done", "more": object()},
         {"step": 1, "score": float("nan")},
         {"step": 1, "score": 1, "names": [], "floors": {"best": 0.5}, "rows": [{"site": "a"}]},
+        {"step": 1, "floors": {}, "shares": {"best": 0.5, "worst": 1, "first?": 0.5}},
     ],
 )
 def test_values_of_the_form(value):
@@ -44,8 +47,17 @@ def test_values_of_the_form(value):
         ({"step": 1, "names": [3]}, "names[0] is 3, and not a text"),
         ({"step": 1, "names": "abc"}, "names is 'abc', and not a list"),
         ({"step": 1, "floors": {"best": "x"}}, "floors.best is 'x', and not a number"),
+        ({"step": 1, "shares": {"first": 0.5}}, "shares lacks 'best'"),
+        ({"step": 1, "shares": {"best": 0.5, "first": None}}, "shares.first is None, and not a"),
+        (
+            {"step": 1, "shares": {"best": 0.5, "worst": 0.5}},
+            "shares.worst is 0.5, and not a whole",
+        ),
         ({"step": 1, "rows": [{"site": "a"}, {}]}, "rows[1] lacks 'site'"),
         ({"step": 1, "rows": [{"site": "a", "on": 1}]}, "rows[0].on is 1, and not true or false"),
+        ({"step": 1, "found": {"steps": [1, None]}}, "found.steps[1] is None, and not a whole"),
+        ({"step": 1, "found": {}}, "found lacks 'steps'"),
+        ({"step": 1, "found": 3}, "found is 3, and not null"),
         ({"step": 1, "size": 2**63}, "size is 9223372036854775808, and not a whole number"),
     ],
 )

@@ -1,5 +1,8 @@
 """Forms of the JSON files of runs and sweeps, which whoever reads them can rely on."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from mecheval_jax.forms import COUNT, NUMBER
 
 MAYBE = (COUNT, None)
@@ -41,16 +44,19 @@ STANDING = {
 }
 """Form of what was found at one step of training, where several were judged."""
 
-TRANSITION = {"before": str, "after": str, "step": COUNT, "low": MAYBE, "high": MAYBE}
+TRANSITION = {"before": str, "after": str, "step": COUNT, "low": COUNT, "high": MAYBE}
+"""Form of a change of the verdict, whose upper end may be open."""
 
 ACCURACY = ("accuracy", "accuracy_low", "accuracy_high")
+
+FLOORS = {"best": float, ...: float}
 
 SUMMARY = {
     "finished?": bool,
     "step?": COUNT,
     **dict.fromkeys(("diverged_at?", "stopped_at?", "layer?", "evidence_step?"), MAYBE),
     **dict.fromkeys((*(f"{name}?" for name in ACCURACY), "likelihood?", "loss?"), NUMBER),
-    "floors?": {...: NUMBER},
+    "floors?": FLOORS,
     **dict.fromkeys(("verdict?", "reason?", "evidence_split?"), str),
     "binding?": (str, None),
     "probabilities?": {...: float},
@@ -60,7 +66,7 @@ SUMMARY = {
 }
 """``summary.json``"""
 
-FINISHED = SUMMARY | {"finished": bool, "step": COUNT, "floors": {"best": float}}
+FINISHED = SUMMARY | {"finished": bool, "step": COUNT, "floors": FLOORS}
 FINISHED |= dict.fromkeys(ACCURACY, NUMBER)
 """``summary.json`` of a run that has come to its end."""
 
@@ -100,3 +106,12 @@ SWEEP = {
 
 STRATEGY = {"kind": str, "at_once?": COUNT}
 """``strategy.json``"""
+
+
+def without_probability(standings: Iterable[Mapping[str, Any]]) -> str | None:
+    """The first verdict of a summary, or of its steps, that lacks its share of the bootstrap."""
+    for one in standings:
+        verdict = one.get("verdict")
+        if verdict is not None and verdict not in one.get("probabilities", {}):
+            return f"verdict {verdict!r} has no probability"
+    return None

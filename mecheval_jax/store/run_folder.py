@@ -39,7 +39,7 @@ from mecheval_jax.experiment import Experiment, difference_words
 from mecheval_jax.files import damaged, is_draft, make_workdir, read_json, write_json, write_text
 from mecheval_jax.forms import mismatch
 from mecheval_jax.partitioning.multihost import by_main
-from mecheval_jax.store.forms import EXAMPLE, FINISHED, LOOKED_AT, MEMBER, PROVENANCE, SUMMARY
+from mecheval_jax.store import forms
 from mecheval_jax.store.lock import PREFIX, held, lock
 from mecheval_jax.store.metrics import forget_after, read_rows, write_rows
 from mecheval_jax.store.provenance import provenance, say_what_changed
@@ -150,7 +150,7 @@ class RunFolder(TrainingFolder):
         """Which part of the group's checkpoints is this run's; None for a run on its own."""
         if not self.member.exists():
             return None
-        values = read_json(self.member, MEMBER, remedy=measured_again(self.path))
+        values = read_json(self.member, forms.MEMBER, remedy=measured_again(self.path))
         if values["place"] >= values["of"]:
             place = f"place {values['place']} of {values['of']}"
             raise damaged(self.member, place, measured_again(self.path))
@@ -282,7 +282,13 @@ class RunFolder(TrainingFolder):
 
     def read_summary(self) -> dict[str, Any]:
         """The summary so far; empty before there is one."""
-        return read_json(self.summary, SUMMARY, absent={}, remedy=measured_again(self.path))
+        summary = read_json(
+            self.summary, forms.SUMMARY, absent={}, remedy=measured_again(self.path)
+        )
+        steps = (summary.get("over_training") or {}).get("steps", ())
+        if wrong := forms.without_probability(steps):
+            raise damaged(self.summary, wrong, verdict_anew(self.path))
+        return summary
 
     @by_main
     def measured_at(self, experiment: Experiment) -> int | None:
@@ -300,11 +306,9 @@ class RunFolder(TrainingFolder):
         if not self.summary.exists():
             what = "a finished member without summary.json"
             raise damaged(self.path, what, measured_again(self.path))
-        summary = read_json(self.summary, FINISHED, remedy=measured_again(self.path))
-        verdict = summary.get("verdict")
-        if verdict is not None and verdict not in summary.get("probabilities", {}):
-            what = f"verdict {verdict!r} has no probability"
-            raise damaged(self.summary, what, verdict_anew(self.path))
+        summary = read_json(self.summary, forms.FINISHED, remedy=measured_again(self.path))
+        if wrong := forms.without_probability([summary]):
+            raise damaged(self.summary, wrong, verdict_anew(self.path))
         return summary
 
     @staticmethod
@@ -327,7 +331,7 @@ class RunFolder(TrainingFolder):
             UserError: If they are damaged, or the verdict is of version 0.4.
         """
         rows = (summary.get("evidence") or {}).get("attributions", [])
-        if wrong := mismatch(rows, [LOOKED_AT], "attributions"):
+        if wrong := mismatch(rows, [forms.LOOKED_AT], "attributions"):
             raise UserError(
                 f"{self.summary} is damaged, or older: {wrong}; {verdict_anew(self.path)}"
             )
@@ -345,7 +349,7 @@ class RunFolder(TrainingFolder):
         """
         if not self.example.exists():
             return None
-        values = read_json(self.example, EXAMPLE, remedy=NOT_NEEDED)
+        values = read_json(self.example, forms.EXAMPLE, remedy=NOT_NEEDED)
         try:
             roles = {int(at): tuple(named) for at, named in values["roles"].items()}
             questions = tuple(ExampleQuestion(**one) for one in values["questions"])
@@ -359,7 +363,7 @@ class RunFolder(TrainingFolder):
 
     def read_provenance(self) -> dict[str, Any]:
         """Where the run comes from; empty if that is not known."""
-        return read_json(self.provenance, PROVENANCE, absent={}, remedy=NOT_NEEDED)
+        return read_json(self.provenance, forms.PROVENANCE, absent={}, remedy=NOT_NEEDED)
 
     @by_main
     def update_summary(self, **values: Any) -> dict[str, Any]:

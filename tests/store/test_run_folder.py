@@ -1,6 +1,7 @@
 """The folder of a run: whose it is, and what survives a cut."""
 
 import json
+import re
 import tempfile
 
 import pytest
@@ -10,6 +11,7 @@ from mecheval_jax.files import write_json
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.tasks.example import Example, ExampleQuestion
 from tests.support import small
+from tests.support.reported_runs import SUMMARY, TRAINING, make_run
 
 
 def test_another_config_is_refused_by_name(tmp_path):
@@ -130,3 +132,26 @@ def test_a_member_that_was_copied_out_of_its_sweep():
         write_json(folder.member, {"place": 0, "of": 2})
         with pytest.raises(UserError, match="leave it in the folder of the sweep"):
             folder.experiment()
+
+
+UNKNOWN = TRAINING["steps"][0] | {"probabilities": {}}
+OPEN = TRAINING["transitions"][0] | {"low": None}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"floors": {"first": 0.2}}, "floors lacks 'best'"),
+        ({"floors": {"best": None}}, "floors.best is None, and not a number"),
+        ({"floors": {"best": 0.2, "first": None}}, "floors.first is None, and not a number"),
+        ({"over_training": TRAINING | {"steps": [UNKNOWN]}}, "'not_learned' has no probability"),
+        ({"over_training": TRAINING | {"transitions": [OPEN]}}, "transitions[0].low is None"),
+    ],
+)
+def test_a_summary_of_which_no_report_can_be_made(tmp_path, changes, words):
+    """Catches a report that ends in a traceback at a number that the summary lacks."""
+    folder = RunFolder(make_run(tmp_path / "run", over_training=TRAINING))
+    assert folder.read_summary()["over_training"] == TRAINING
+    write_json(folder.summary, SUMMARY | changes)
+    with pytest.raises(UserError, match=r"summary\.json is damaged: .*" + re.escape(words)):
+        folder.read_summary()

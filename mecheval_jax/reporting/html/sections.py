@@ -86,8 +86,8 @@ def _figures(run: Reported, prefix: str) -> Iterator[tuple[str, Markup]]:
 
 def over_training(run: Reported, prefix: str) -> Iterator[tuple[str, Markup]]:
     """Draw how the evidence of the verdict came, if several checkpoints were looked at."""
-    training = run.summary.get("over_training")
-    if run.history is not None and training:
+    training = run.summary.get("over_training") or {}
+    if run.history is not None and training.get("steps"):
         name, seen = "attribution_over_steps", (training["steps"], training["transitions"])
         lines = figures.attribution_over_steps(run.history, *seen)
         at = run.folder.figures
