@@ -13,7 +13,7 @@ settings. Intervals allow for it that members on the same documents succeed and 
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -107,17 +107,19 @@ def write_tables(folder: SweepFolder, then: Callable[[SweepFolder, SweepTables],
 
 def _write(folder: SweepFolder, found: Sequence[GroupFolder]) -> SweepTables:
     """Write the tables from those of the groups."""
-    left_out = LeftOut()
-    whole = [
-        one for one in found if left_out.part(one.name, functools.partial(_is_whole, one), False)
-    ]
+    content, left_out = folder.read(), LeftOut()
+    members_of = {group["name"]: group["members"] for group in content["groups"]}
+    whole = []
+    for group in found:
+        is_whole = functools.partial(_is_whole, group, members_of[group.name])
+        if left_out.part(group.name, is_whole, False):
+            whole.append(group)
     if not whole:
         raise UserError("; ".join(left_out.values()))
     # Tables are joined as text, so that numbers do not change by reading and writing.
     how = {"dtype": str, "keep_default_na": False}
     texts = pd.concat([read_table(group.table, MEMBER_TEXTS, **how) for group in whole])
     texts = texts.sort_values("member", key=lambda column: column.astype(int), kind="stable")
-    content = folder.read()
     write_table(folder.table, with_shapes(texts, content))
     members = read_table(folder.table, MEMBER_NUMBERS)
     confidence = confidence_of(content)
@@ -146,28 +148,40 @@ def read_members(group: GroupFolder) -> pd.DataFrame:
         UserError: If the file is damaged.
     """
     table = read_table(group.table, MEMBER_NUMBERS, WRITTEN_AGAIN)
-    lacking = [name for name in KNOWN if name not in set(table["metric"])]
-    twice = table[table.duplicated(["member", "metric"])]
-    wrong = None
-    if table.empty:
-        wrong = "it has no rows"
-    elif table["member"].isna().any() or (table["member"] % 1 != 0).any():
-        wrong = "a row does not say of which member it is"
-    elif set(table["group"]) != {group.name}:
-        wrong = f"it has rows of a group {next(iter(set(table['group']) - {group.name}))!r}"
-    elif lacking:
-        wrong = f"it lacks the metric {lacking[0]!r}"
-    elif len(twice):
-        member, metric = twice[["member", "metric"]].iloc[0]
-        wrong = f"member {member:g} has {metric!r} twice"
-    if wrong:
+    if wrong := _wrong_in(table, group.name):
         raise damaged(group.table, wrong, WRITTEN_AGAIN)
     return table
 
 
-def _is_whole(group: GroupFolder) -> bool:
-    """Whether tables can be made of a group's; see `read_members`."""
-    return len(read_members(group)) > 0
+def _wrong_in(table: pd.DataFrame, group: str) -> str | None:
+    """What is wrong with the rows of a group, from which no table can be made then; else None."""
+    members = table["member"]
+    if table.empty:
+        return "it has no rows"
+    if members.isna().any() or (members % 1 != 0).any():
+        return "a row does not say of which member it is"
+    if set(table["group"]) != {group}:
+        return f"it has rows of a group {next(iter(set(table['group']) - {group}))!r}"
+    for name in (*SHAPE, *HYPERPARAMETERS):
+        if table[name].isna().any():
+            return f"a row does not say the {name} of its member"
+    for metric in KNOWN:
+        if lacking := set(members) - set(members[table["metric"] == metric]):
+            return f"member {min(lacking):g} lacks the metric {metric!r}"
+    twice = table[table.duplicated(["member", "metric"])]
+    if len(twice):
+        member, metric = twice[["member", "metric"]].iloc[0]
+        return f"member {member:g} has {metric!r} twice"
+    return None
+
+
+def _is_whole(group: GroupFolder, members: Collection[int]) -> bool:
+    """Whether tables can be made of that of a group with these members; see `read_members`."""
+    others = set(read_members(group)["member"]) - set(members)
+    if others:
+        what = f"it has rows of member {min(others):g}, who is none of the group's"
+        raise damaged(group.table, what, WRITTEN_AGAIN)
+    return True
 
 
 def member_rows(

@@ -161,3 +161,32 @@ def test_differences_between_shapes():
     assert not other["same_documents"]
     assert other["high"] - other["low"] > 3 * (row["high"] - row["low"])
     assert differences(table, chosen, 0.95, {}).empty
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"weight_decay": "", "rows": 1}, "a row does not say the weight_decay of its member"),
+        ({"width": ""}, "a row does not say the width of its member"),
+        ({"member": 2}, "it has rows of member 2, who is none of the group's"),
+        ({"metric": "more", "rows": 1}, "member 0 lacks the metric 'accuracy'"),
+    ],
+)
+def test_a_damaged_table_of_a_group_is_left_out(tmp_path, change, words):
+    """Catches a damaged cell that ends the tables of all groups, or leaves out a member alone."""
+    accuracies = {"attention": {(1e-2, 0): 0.9, (1e-2, 1): 0.2}, "mamba": {(1e-2, 0): 0.6}}
+    folder = make_sweep(tmp_path / "sweep", accuracies)
+    path = folder.groups()[0].table
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    damage = dict(change)
+    rows = table.index[: damage.pop("rows", len(table))]
+    if "member" in damage:
+        rows = rows[table["member"] == "1"]
+    ((column, value),) = damage.items()
+    table.loc[rows, column] = str(value)
+    table.to_csv(path, index=False)
+    found = []
+    assert write_tables(folder, lambda _, tables: found.append(tables)) == 1
+    (reason,) = found[0].left_out.values()
+    assert words in reason
+    assert set(found[0].members["group"]) == {folder.groups()[1].name}
