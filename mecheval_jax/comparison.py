@@ -3,14 +3,14 @@
 Folders are compared within a task alone. What was trained or evaluated on other documents stands in
 a section of its own, and no number is made of two sections. A sweep is compared shape by shape, by
 the run of each that answers dev documents best. Every entry is held against the one of the same
-shape in the section's first folder or, where that has no such shape, against its most accurate one.
+shape in the section's first folder (of several, the one of the same name, or the most accurate) or,
+where that has no such shape, against its most accurate one.
 
 Intervals of differences are made from those of the two estimates as if these were independent
 (`statistics.intervals.difference_of_estimates`). Where two runs answered the same documents, which
 is not looked at, they are wider than they need be.
 """
 
-import collections
 import dataclasses
 import functools
 import itertools
@@ -237,12 +237,7 @@ def _concentration(folder: RunFolder, summary: Mapping[str, Any]) -> Concentrati
 
 def _rows(task: str, section: Sequence[Entry]) -> Iterator[dict[str, Any]]:
     first = [entry for entry in section if entry.folder == section[0].folder]
-    # The same model if there is one, or else the only one of its mixer, width and depth.
-    same = {entry.model: entry for entry in first}
-    shapes = collections.Counter(entry.shape for entry in first)
-    alike = {entry.shape: entry for entry in first if shapes[entry.shape] == 1}
-    most = max(first, key=lambda entry: entry.estimates["accuracy"])
-    held = [(entry, same.get(entry.model) or alike.get(entry.shape, most)) for entry in section]
+    held = [(entry, _held_against(entry, first)) for entry in section]
     for metric in METRICS:
         for entry, against in held:
             if metric not in entry.estimates:
@@ -257,6 +252,19 @@ def _rows(task: str, section: Sequence[Entry]) -> Iterator[dict[str, Any]]:
                 **dict(zip(("value", "low", "high"), entry.estimates[metric], strict=True)),
             }
             yield dict.fromkeys(COLUMNS) | row | _difference(metric, entry, against)
+
+
+def _held_against(entry: Entry, first: Sequence[Entry]) -> Entry:
+    """The one of a section's first folder that an entry is compared with.
+
+    It is the same model, or else the only one of its mixer, width and depth. Of several, such as
+    groups that differ in their batches, it is the one of the same name if there is one.
+    """
+    alike = [one for one in first if one.shape == entry.shape]
+    same = [one for one in alike if one.model == entry.model]
+    chosen = same or (alike if len(alike) == 1 else [])
+    named = [one for one in chosen if one.name == entry.name]
+    return max(named or chosen or first, key=lambda one: one.estimates["accuracy"])
 
 
 def _difference(metric: str, entry: Entry, against: Entry) -> dict[str, Any]:

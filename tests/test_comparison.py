@@ -104,6 +104,21 @@ def test_options_tell_models_apart(tmp_path):
         assert against[str(run), run.name] == f"first: {run.name}"
 
 
+def test_of_equal_models_the_one_of_the_same_name_counts(tmp_path):
+    """Catches groups that differ in their batches alone, all held against the last of them."""
+    (tmp_path / "of").mkdir()
+    runs = [make_run(tmp_path / "of" / name, accuracy, accuracy - 0.05, accuracy + 0.05)
+            for name, accuracy in (("small", 0.5), ("large", 0.9), ("middle", 0.7))]  # fmt: skip
+    entries = [one for run in runs for one in comparison._entries(str(run), LeftOut(aloud=False))]
+    first = [dataclasses.replace(one, folder="first") for one in entries[:2]]
+    rows = list(comparison._rows("task", [*first, *entries]))
+    against = {(row["folder"], row["name"]): row["against"] for row in rows}
+    assert against["first", "small"] is against["first", "large"] is None
+    assert against[str(runs[0]), "small"] == "first: small"
+    assert against[str(runs[1]), "large"] == "first: large"
+    assert against[str(runs[2]), "middle"] == "first: large"  # the most accurate
+
+
 def test_tasks_are_never_mixed(tmp_path):
     """Catches runs on other documents told as better or worse."""
     runs = [
