@@ -23,8 +23,13 @@ def count(value: Any) -> str:
 
 
 def plain(value: Any) -> str:
-    """A number with few digits; a dash if there is none."""
-    return tables.MISSING if value is None or pd.isna(value) else f"{value:.4g}"
+    """A number, of one with a fraction few digits; a dash if there is none.
+
+    A whole number, which may be a seed, has all its digits.
+    """
+    if value is None or pd.isna(value):
+        return tables.MISSING
+    return f"{value:.0f}" if value % 1 == 0 else f"{value:.4g}"
 
 
 SHARE = Column("accuracy", form=percent)
@@ -134,7 +139,11 @@ def _probabilities(summary: Mapping[str, Any]) -> Table:
     first = summary.get("verdict")
     probabilities = (summary.get("probabilities") or {}).items()
     shares = sorted(probabilities, key=lambda item: (item[0] != first, -item[1]))
-    rows = [{"verdict": name, "probability": share} for name, share in shares if share > 0]
+    rows = [
+        {"verdict": name, "probability": share}
+        for name, share in shares
+        if share > 0 or name == first
+    ]
     columns = (Column("verdict"), Column("probability", form=percent))
     caption = "Probability of each verdict under the bootstrap"
     return Table("probabilities", caption, columns, rows, bar="probability")

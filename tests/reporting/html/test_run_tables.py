@@ -56,6 +56,29 @@ def test_numbers_are_whole(tables):
     assert tables["steps"].texts().iloc[1].tolist() == ["200", "91.2%", "induction", "1", "87.4%"]
 
 
+def test_whole_numbers_have_all_their_digits():
+    """Catches seeds and steps that are rounded, so that those of two runs look the same."""
+    numbers = (12345, 12346.0, 4_294_967_295, 100_000, 0, -3)
+    shown = [run_tables.plain(number) for number in numbers]
+    assert shown == ["12345", "12346", "4294967295", "100000", "0", "-3"]
+    assert [run_tables.plain(rate) for rate in (3e-4, 0.00123456, 1e-5)] == [
+        "0.0003", "0.001235", "1e-05",
+    ]  # fmt: skip
+    assert run_tables.plain(float("nan")) == run_tables.plain(None) == "-"
+
+
+def test_the_first_probability_is_that_of_the_verdict(tmp_path):
+    """Catches another verdict in the row that a page shows as the run's own."""
+    shares = {"induction": 0.6, "mixed": 0.4, "undecided": 0.0, "not_learned": 0.0}
+    folder = make_run(tmp_path / "x", "undecided")
+    summary = json.loads((folder / "summary.json").read_text()) | {"probabilities": shares}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    found = {table.name: table for table in run_tables.of(reading.read(RunFolder(folder), "x"))}
+    assert found["probabilities"].texts().to_numpy().tolist() == [
+        ["undecided", "0.0%"], ["induction", "60.0%"], ["mixed", "40.0%"],
+    ]  # fmt: skip
+
+
 def test_grids(tables):
     """Catches rows of one corruption in the grid of another, and a star that is lost."""
     rows = [table_of(), table_of(dict.fromkeys(VALUES, 0.4), corruption="value")]
