@@ -126,7 +126,6 @@ def status_table(
 
 def _cells(title: str, status: GroupStatus, left: float | None) -> dict[str, str]:
     """The cells of a row, by column."""
-    rate = f"{status.rate:,.0f}" if status.rate >= 10 else f"{status.rate:.2g}"
     under_way = status.state in ("running", "")
     return {
         "group": title,
@@ -136,9 +135,14 @@ def _cells(title: str, status: GroupStatus, left: float | None) -> dict[str, str
         "stopped": f"{status.stopped:,}" if status.stopped else MISSING,
         "step": f"{status.step:,}/{status.steps:,}",
         "best": percent(status.best_accuracy),
-        "steps/s": rate if status.rate > 0 and under_way else MISSING,
+        "steps/s": _pace(status.rate) if status.rate > 0 and under_way else MISSING,
         "left": duration(left) if left and under_way else MISSING,
     }
+
+
+def _pace(rate: float) -> str:
+    """A rate, of a slow one two digits."""
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
 def _now(status: GroupStatus) -> str:
@@ -178,7 +182,7 @@ def describe(group: NamedStatus) -> str:
     if status.best_accuracy is not None:
         said += f", best dev accuracy {percent(status.best_accuracy)}"
     if status.state == "running" and status.seconds_left:
-        said += f", {status.rate:,.0f} steps/s in all, {duration(status.seconds_left)} left"
+        said += f", {_pace(status.rate)} steps/s in all, {duration(status.seconds_left)} left"
     elif status.state == "running" and not status.step:
         said += "; first the programs are compiled, and tried"
     return said + (f" ({status.error})" if status.error else "")

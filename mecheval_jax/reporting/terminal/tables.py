@@ -47,10 +47,11 @@ def percent(value: Any) -> str:
 
 
 def interval(row: Mapping[str, Any], text: Callable[[Any], str] = number) -> str:
-    """``[low, high]``; empty if there is none."""
-    if row.get("low") is None or pd.isna(row["low"]):
+    """``[low, high]``, with a dash for an open end; empty if there is neither."""
+    ends = [row.get(end) for end in ("low", "high")]
+    if all(end is None or pd.isna(end) for end in ends):
         return ""
-    return f"[{text(row['low'])}, {text(row['high'])}]"
+    return f"[{', '.join(map(text, ends))}]"
 
 
 def percents(row: Mapping[str, Any]) -> str:

@@ -44,6 +44,8 @@ def test_a_group_that_begins_says_what_it_does():
     told = describe(NamedStatus("g", "mamba", standing(step=0, training=6)))
     assert told.endswith("training; first the programs are compiled, and tried")
     assert "compiled" not in describe(NamedStatus("g", "mamba", standing(step=3, training=6)))
+    slow = describe(NamedStatus("g", "mamba", standing(step=3, training=6, rate=0.34)))
+    assert ", 0.34 steps/s in all, " in slow  # and not none
 
 
 def printed(groups, width=120, room=None, title="sweep"):

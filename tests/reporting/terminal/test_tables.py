@@ -65,6 +65,13 @@ def test_nothing_has_no_sign():
     assert tables.interval({"low": -0.0004, "high": 0.2}, tables.percent) == "[0.0%, 20.0%]"
 
 
+def test_an_interval_with_an_open_end():
+    """Catches an interval that is left out where one of its ends alone is not known."""
+    assert tables.interval({"low": None, "high": 1.5}) == "[-, 1.50]"
+    assert tables.interval({"low": 0.5, "high": float("nan")}) == "[0.50, -]"
+    assert tables.interval({"low": float("nan"), "high": None}) == tables.interval({}) == ""
+
+
 def test_of_what_the_values_of_analyses_are(capsys):
     """Catches numbers without what they count, a component told twice, and gaps between commas."""
     measured = {"value": 0.5, "low": 0.25, "high": 0.75}
