@@ -288,6 +288,11 @@ def line_with_band(
     annotate(axes, rows[x], value, texts)
 
 
+def alone(points: Sequence[Any] | np.ndarray) -> dict[str, Any]:
+    """What a line through some points needs to be seen: a mark where there is one point alone."""
+    return {"marker": "o", "markersize": 4} if len(points) == 1 else {}
+
+
 def around(value: Any, low: Any, high: Any) -> np.ndarray:
     """Lengths of error bars; 0 where a skewed bootstrap's interval does not reach the value."""
     ends = np.array([np.subtract(value, low), np.subtract(high, value)], float)

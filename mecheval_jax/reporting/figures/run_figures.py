@@ -53,7 +53,7 @@ def accuracy_over_steps(
         for split, style in (("train", own | train | {"alpha": 0.6}), ("dev", dev)):
             chosen = [row for row in metrics if row.get("split") == split and "accuracy" in row]
             steps, shares = ([row[field] for row in chosen] for field in ("step", "accuracy"))
-            (drawn,) = axes.plot(steps, shares, **style)
+            (drawn,) = axes.plot(steps, shares, **style, **drawing.alone(steps))
             words = zip(steps, shares, strict=True)
             texts = [f"{name}, {split}, step {s:,}: {percent(share)}" for s, share in words]
             drawing.annotate(axes, steps, shares, texts)

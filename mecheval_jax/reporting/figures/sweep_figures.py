@@ -165,9 +165,12 @@ def learning_curves(
             drawing.annotate(axes, *line[-1:].T, texts)
         others = [line for member, line in lines.items() if member != best.get(name)]
         besides |= bool(others)
+        for line in (line for line in others if len(line) == 1):
+            axes.plot(*line.T, color=GREY, **drawing.alone(line))
         axes.add_collection(LineCollection(others, colors=GREY, linewidths=0.9, alpha=0.7))
         if best.get(name) in lines:
-            axes.plot(*lines[best[name]].T, **BEST, zorder=4)
+            line = lines[best[name]]
+            axes.plot(*line.T, **BEST, **drawing.alone(line), zorder=4)
         if name in rises:
             axes.axvspan(*rises[name], **RISE)
         if len(own):

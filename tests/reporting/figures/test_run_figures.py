@@ -40,6 +40,16 @@ def test_accuracy_curves():
     assert axes.yaxis.get_major_formatter()(0.4) == "40%"
 
 
+def test_one_evaluation_is_seen():
+    """Catches a line through one point, of which nothing is drawn."""
+    rows = [{"step": 400, "split": split, "accuracy": 0.5} for split in ("train", "dev")]
+    (axes,) = figures.accuracy_over_steps({"run": rows}, {}).axes
+    assert [line.get_marker() for line in axes.lines] == ["o", "o"]
+    more = [*rows, {"step": 500, "split": "dev", "accuracy": 0.6}]
+    (axes,) = figures.accuracy_over_steps({"run": more}, {}).axes
+    assert [line.get_marker() for line in axes.lines] == ["o", "None"]
+
+
 def test_scatter_places_every_run_and_names_it():
     bound_late = VALUES | {("block_1/block_input", "value"): 0.05}
     late = pd.concat(

@@ -98,6 +98,17 @@ def test_learning_curves_are_of_all_members_and_the_best_stands_out(swept, table
     assert not drawn[BASED].lines  # neither a best member nor a floor is known
 
 
+def test_one_evaluation_of_a_member_is_seen(swept, table):
+    """Catches a line through one point, of which nothing is drawn."""
+    rows = {member: [{"step": 9, "accuracy": 0.1 * member}] for member in (6, 7, 8)}
+    titles = {MAMBA: "mamba"}
+    (axes,) = sweep_figures.learning_curves({MAMBA: rows}, titles, table, {MAMBA: 8}, {}).axes
+    marked = [line for line in axes.lines if line.get_marker() == "o"]
+    ends = {tuple(line.get_xydata()[0].round(3)): line.get_color() for line in marked}
+    grey, blue = sweep_figures.GREY, sweep_figures.BEST["color"]
+    assert ends == {(9, 0.6): grey, (9, 0.7): grey, (9, 0.8): blue}
+
+
 def test_success_has_its_interval_at_its_shape(swept):
     """Catches the rows of one rate among those of all, and shapes that are swapped."""
     success = pd.read_csv(swept.success)
