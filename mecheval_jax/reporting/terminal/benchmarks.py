@@ -15,7 +15,7 @@ WITHOUT_PREFIX = ("", "%", "x")
 def value(number: float, unit: str) -> str:
     """A number of three digits with its unit."""
     if unit in WITHOUT_PREFIX:
-        digits = ",.3g" if abs(number) < 1000 else ",.0f"
+        digits = ",.3g" if abs(number) < 999.5 else ",.0f"  # with three digits that is a thousand
         return f"{number:{digits}} {unit}".rstrip()
     return quantity(number, unit)
 

@@ -33,7 +33,8 @@ def print_table(console: Console, table: Table) -> None:
         return
     if table.title:
         console.print(table.title if isinstance(table.title, Text) else Text(table.title))
-    heads = [str(column.header).replace("\n", "") for column in table.columns]
+    broken = (str(column.header) for column in table.columns)
+    heads = [head.replace("\n/", "/").replace("\n", " ") for head in broken]
     room = max(map(len, heads[1:]), default=0)
     for cells in zip(*(column.cells for column in table.columns), strict=True):
         first, *rest = (" ".join(str(cell).split("\n")) for cell in cells)

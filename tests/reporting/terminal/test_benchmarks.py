@@ -16,6 +16,7 @@ from mecheval_jax.reporting.terminal import benchmarks
         (1.87, "x", "1.87 x"),
         (2.5e9, "B", "2.5 GB"),
         (12345.0, "", "12,345"),
+        (999.7, "%", "1,000 %"),
     ],
 )
 def test_values_have_units(number, unit, text):

@@ -42,3 +42,14 @@ def test_side_by_side_where_it_fits(runs):
     assert len(printed(wide, runs).splitlines()) == 5  # title, heads, a long name, and two
     assert "accuracy" in printed(wide - 1, runs).splitlines()[4]
     assert len(printed(wide + 20, runs).splitlines()) == 4
+
+
+def test_heads_of_two_lines_become_one():
+    """Catches words that run together where a head is broken between them."""
+    table = plain_table(("model", "share of\nan effect", "flops\n/token"), ("model",))
+    table.add_row("a model of a long name", "0.5", "3 k")
+    told = printed(least_width(table) - 1, table).splitlines()[1:]
+    assert [line.rpartition("  ")[0].strip() for line in told] == [
+        "share of an effect",
+        "flops/token",
+    ]
