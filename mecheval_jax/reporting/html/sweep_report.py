@@ -71,10 +71,12 @@ def write_sweep_report(folder: SweepFolder, found: SweepTables) -> None:
         for table in (*one["tables"].values(), *filter(None, heat_maps)):
             table.write(folder.path / "tables" / one["group"])
     # The page.
+    varied = _varied(content["members"])
     values = {
         "name": folder.path.absolute().name,
         "content": content,
-        "varied": _varied(content["members"]),
+        "varied": varied,
+        "task_fields": [field for field, _ in varied if field.startswith("task.")],
         "confidence": confidence_of(content),
         "groups": overview.groups,
         "titles": titles,
@@ -171,10 +173,10 @@ def _figures(
         ),
         "verdicts_by_shape": (of_verdicts, lambda page: figures.verdicts_by_shape(members, page)),
     }
-    trained = wide(members)
-    if trained["width"].nunique() > 1:
+    models = sweep_tables.models(wide(members), folder.read())
+    if len({row["width"] for row in models}) > 1:
         name = "accuracy_by_width"
-        figure = comparison_figures.accuracy_by_width(sweep_tables.models(trained, folder.read()))
+        figure = comparison_figures.accuracy_by_width(models)
         svg = picture(figure, folder.figures, name, name, "accuracy by width")
         yield {"kind": name, "svg": svg}
     for kind, (shapes, draw) in drawn.items():

@@ -93,7 +93,9 @@ def test_several_runs_are_compared(tmp_path, capsys):
     assert (
         html.index("3 runs compared") < html.index("<h2>a/run</h2>") < html.index("<h2>b/run</h2>")
     )
-    assert "Not drawn, for want of interventions at the input of layer 1: " in html
+    assert (
+        "Not drawn, for want of a number at the input of layer 1 (nothing was put in there" in html
+    )
     assert (path.parent / "figures" / "comparison_layer_1.svg").exists()
     ids = re.findall(r'\bid="([^"]*)"', html)
     assert len(ids) == len(set(ids))
@@ -266,6 +268,23 @@ def test_a_whole_sweep_lacks_nothing(whole_sweep):
     words = words_of(report.write([str(whole_sweep)]).read_text())
     assert "left out" not in words
     assert "attention, width 16, 2 layers, its best member" in words
+
+
+def test_of_several_tasks_the_page_says_whose_it_shows(whole_sweep, monkeypatch):
+    """Catches one shape's task that is passed off as that of all."""
+    for module in (sweep_report, chosen):
+        monkeypatch.setattr(module, "picture", lambda *_: Markup("<svg></svg>"))
+    path, told = whole_sweep / "sweep.json", "This was asked of attention, width 16, 2 layers."
+    assert told not in words_of(report.write([str(whole_sweep)]).read_text())
+    kept = path.read_text()
+    content = json.loads(kept)
+    content["members"][2] |= {"task.pairs": 3}
+    try:
+        path.write_text(json.dumps(content))
+        words = words_of(report.write([str(whole_sweep)]).read_text())
+    finally:
+        path.write_text(kept)
+    assert f"{told} Tasks of the shapes differ in task.pairs" in words
 
 
 @pytest.mark.parametrize(("name", "text"), DAMAGED)
