@@ -30,7 +30,7 @@ def write(workdirs: Sequence[str], output: str | None = None) -> pathlib.Path:
     Args:
         workdirs: Folders of runs, or of sweeps; a folder named twice counts once. A single sweep
             has a report of its own kind; among others it stands for its members.
-        output: Folder of the report; the first one's if None.
+        output: Folder of the report; the first of those that are there if None.
 
     Returns:
         Path of ``report.html``.
@@ -50,7 +50,8 @@ def write(workdirs: Sequence[str], output: str | None = None) -> pathlib.Path:
         read = functools.partial(_runs_of, path)
         folders += read() if len(given) == 1 else left_out.part(str(path), read, [])
     runs = reading.read_all(folders, left_out)
-    home = pathlib.Path(output) if output is not None else given[0]
+    there = next((path for path in given if path.is_dir()), given[0])  # not one that is mistyped
+    home = pathlib.Path(output) if output is not None else there
     try:
         home.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):

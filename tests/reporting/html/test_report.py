@@ -312,6 +312,13 @@ def test_one_damaged_file_of_a_sweep_is_named_and_the_rest_shown(
     assert "How often training succeeds" in words
 
 
+def test_a_folder_that_is_not_there_is_not_made(tmp_path):
+    """Catches a report in a folder that a mistyped name has made."""
+    good = make_run(tmp_path / "good", interchange=False)
+    assert report.write([str(tmp_path / "goood"), str(good)]) == good / "report.html"
+    assert not (tmp_path / "goood").exists()
+
+
 def test_an_output_that_is_a_file_is_a_user_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="no folder"):
