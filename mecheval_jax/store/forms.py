@@ -108,6 +108,11 @@ STRATEGY = {"kind": str, "at_once?": COUNT}
 """``strategy.json``"""
 
 
+def over_training(summary: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    """The steps at which a summary has verdicts over the training."""
+    return (summary.get("over_training") or {}).get("steps", ())
+
+
 def without_probability(standings: Iterable[Mapping[str, Any]]) -> str | None:
     """The first verdict of a summary, or of its steps, that lacks its share of the bootstrap."""
     for one in standings:

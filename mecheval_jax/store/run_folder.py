@@ -282,11 +282,9 @@ class RunFolder(TrainingFolder):
 
     def read_summary(self) -> dict[str, Any]:
         """The summary so far; empty before there is one."""
-        summary = read_json(
-            self.summary, forms.SUMMARY, absent={}, remedy=measured_again(self.path)
-        )
-        steps = (summary.get("over_training") or {}).get("steps", ())
-        if wrong := forms.without_probability(steps):
+        again = measured_again(self.path)
+        summary = read_json(self.summary, forms.SUMMARY, absent={}, remedy=again)
+        if wrong := forms.without_probability(forms.over_training(summary)):
             raise damaged(self.summary, wrong, verdict_anew(self.path))
         return summary
 

@@ -104,6 +104,7 @@ def gradients_and_metrics(
     if training.gradient_accumulation == 1:
         return gradient(params, batch)
 
+    # The shares of micro-batches are added up, one after another.
     def add(sums: PyTree, batch: Batch) -> tuple[PyTree, None]:
         return jax.tree.map(jnp.add, sums, gradient(params, batch)), None
 
