@@ -28,8 +28,9 @@ _QUICK = contextvars.ContextVar("quick gradients of dense layers", default=False
 def product(
     x: Float[Array, "*axes inputs"], kernel: Float[Array, "inputs outputs"]
 ) -> Float[Array, "*axes outputs"]:
-    """The product of every vector with the kernel, which is of the same type."""
-    return _with_gradients(x, kernel) if _QUICK.get() else x @ kernel
+    """The product of every vector with the kernel; the rule is for factors of one type."""
+    is_quick = _QUICK.get() and x.dtype == kernel.dtype
+    return _with_gradients(x, kernel) if is_quick else x @ kernel
 
 
 @contextlib.contextmanager

@@ -46,6 +46,17 @@ def test_gradients_are_those_of_the_plain_product(axes, sizes, members):
     np.testing.assert_allclose(quick[2], expected, rtol=1e-5, atol=1e-5)
 
 
+# Catches factors of two types, of which jax's own gradients are of each factor's type.
+def test_factors_of_two_types():
+    x, kernel = normal(0, 5, 3).astype(jnp.bfloat16), normal(1, 3, 4)
+    with quick_gradients():
+        found = jax.grad(lambda x, kernel: product(x, kernel).sum(), (0, 1))(x, kernel)
+    assert [one.dtype for one in found] == [jnp.bfloat16, jnp.float32]
+    ones = jnp.ones((5, 4))
+    np.testing.assert_allclose(found[0].astype(jnp.float32), ones @ kernel.T, rtol=1e-2, atol=1e-2)
+    np.testing.assert_allclose(found[1], x.astype(jnp.float32).T @ ones, rtol=1e-5, atol=1e-5)
+
+
 # Catches a model without derivatives in forward mode, and a rule that stays behind.
 def test_the_rule_ends_with_the_context():
     x, kernel = normal(0, 5, 3), normal(1, 3, 4)
