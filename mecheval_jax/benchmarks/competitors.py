@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.connection import Connection
 
-import jax
-
 from mecheval_jax.allocator import keep_memory
+from mecheval_jax.benchmarks.measured import in_rounds
+from mecheval_jax.evaluation.cost.timing import repeated
 
 REST = 0.5
 """Seconds before each turn: threads of OpenMP wait for more work by spinning, for 0.2 seconds as a
@@ -52,19 +52,12 @@ def times_of_turns(
     Raises:
         RuntimeError: If a process fails; it has printed why.
     """
-    spent: dict[str, list[float]] = {name: [] for name in competitors}
     with contextlib.ExitStack() as stack:
         turns = {
             name: stack.enter_context(_started(name, competitor))
             for name, competitor in competitors.items()
         }
-        for i in range(rounds + 1):
-            for name, turn in turns.items():
-                time.sleep(REST)
-                seconds = turn()
-                if i:
-                    spent[name].append(seconds / per)
-    return {name: tuple(values) for name, values in spent.items()}
+        return in_rounds(turns, rounds, per)
 
 
 @contextlib.contextmanager
@@ -83,6 +76,7 @@ def _started(name: str, competitor: Competitor) -> Iterator[Callable[[], float]]
             raise RuntimeError(f"the process of {name!r} ended before its turn did") from None
 
     def turn() -> float:
+        time.sleep(REST)
         here.send(True)
         return received()
 
@@ -105,7 +99,4 @@ def _serve(pipe: Connection, competitor: Competitor) -> None:
     pipe.send(0.0)
     with contextlib.suppress(EOFError):
         while pipe.recv():
-            jax.block_until_ready(work())
-            start = time.perf_counter()
-            jax.block_until_ready(work())
-            pipe.send(time.perf_counter() - start)
+            pipe.send(repeated(work, repeats=1)[0])

@@ -1,6 +1,7 @@
 """Measured quantities of a benchmark, each with the values of several measurements."""
 
 import dataclasses
+import functools
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -70,13 +71,27 @@ def in_turn(
         rounds: Number of rounds.
         per: Number of units of work in a run; times are per unit.
     """
-    spent: dict[str, list[float]] = {name: [] for name in runs}
+    return in_rounds(
+        {name: functools.partial(_timed, run) for name, run in runs.items()}, rounds, per
+    )
+
+
+def _timed(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    jax.block_until_ready(run())
+    return time.perf_counter() - start
+
+
+def in_rounds(
+    turns: Mapping[str, Callable[[], float]], rounds: int, per: int = 1
+) -> dict[str, tuple[float, ...]]:
+    """The times that turns give in every round; the other arguments are those of `in_turn`."""
+    spent: dict[str, list[float]] = {name: [] for name in turns}
     for i in range(rounds + 1):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            jax.block_until_ready(run())
+        for name, turn in turns.items():
+            seconds = turn()
             if i:
-                spent[name].append((time.perf_counter() - start) / per)
+                spent[name].append(seconds / per)
     return {name: tuple(values) for name, values in spent.items()}
 
 

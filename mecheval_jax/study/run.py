@@ -89,17 +89,17 @@ class Work:
 
     Attributes:
         part: The experiment.
-        sweep: The sweep of its members that were not known when it began.
+        sweep: The sweep of its members that were not known when it began; None if all were.
         done: The requested groups that are finished in this folder.
         to_train: The requested groups that are not, and have a member that is not known.
         not_asked: The other groups of that kind, which are not requested.
     """
 
     part: ScaledExperiment
-    sweep: Sweep
-    done: Sequence[GroupPlan]
-    to_train: Sequence[GroupPlan]
-    not_asked: Sequence[GroupPlan]
+    sweep: Sweep | None = None
+    done: Sequence[GroupPlan] = ()
+    to_train: Sequence[GroupPlan] = ()
+    not_asked: Sequence[GroupPlan] = ()
 
 
 @dataclasses.dataclass
@@ -151,19 +151,18 @@ def _run_study(
     every = experiments_at(request.scale, request.smoke, configs, clock, names)
     asked = [part for part in every if not request.only or part.experiment.name in request.only]
     _learn_times(clock, folder, asked)
-    work = [(part, _work(part, folder, known, request)) for part in asked]
+    work = [_work(part, folder, known, request) for part in asked]
     announce(work, folder, request, clock)
     if request.dry_run:
         return StudyOutcome([], [])
 
     not_run: list[str] = []
     failed: dict[str, Exception] = {}
-    for _, each in work:
-        if each is not None:
-            out = _Sweeping(folder, each, request, clock, started)
-            out.run()
-            not_run += out.not_run
-            failed |= out.failed
+    for each in work:
+        out = _Sweeping(folder, each, request, clock, started)
+        out.run()
+        not_run += out.not_run
+        failed |= out.failed
     not_run += [f"{part.name}: not asked for (--only)" for part in every if part not in asked]
     judgements = _conclude(folder, request, every, not_run)
     return StudyOutcome(judgements, not_run, failed)
@@ -171,8 +170,8 @@ def _run_study(
 
 def _work(
     part: ScaledExperiment, folder: StudyFolder, rows: pd.DataFrame, request: StudyRequest
-) -> Work | None:
-    """The work that an experiment leaves; None if all its members are known.
+) -> Work:
+    """The work that an experiment leaves.
 
     Raises:
         UserError: If a group that was named is not there, or the sweep is of another version.
@@ -181,7 +180,7 @@ def _work(
     known = part.known_members(rows, measured)
     sweep = part.left(folder, known)
     if sweep is None:
-        return None
+        return Work(part)
     own, asked = folder.sweep(part.name), sweep.chosen(request.groups or None)
     done = [one for one in sweep.groups if own.group(one.name).is_finished(measured)]
     left = [one for one in groups_left(sweep, known) if one not in done]
@@ -212,23 +211,20 @@ def _observe(clock: Clock, sweep: SweepFolder, name: str, part: ScaledExperiment
 
 
 def announce(
-    work: Sequence[tuple[ScaledExperiment, Work | None]],
-    folder: StudyFolder,
-    request: StudyRequest,
-    clock: Clock,
+    work: Sequence[Work], folder: StudyFolder, request: StudyRequest, clock: Clock
 ) -> None:
     """Print the rest of every experiment, with estimates of its time and memory.
 
     Args:
-        work: Experiments, each with the work that it leaves; None if all its members are known.
+        work: The work that each experiment leaves.
         folder: Folder of the study.
         request: Requested part of the study.
         clock: Estimates for this machine.
     """
     # Experiment by experiment, the time of what is left of it.
     left: list[GroupPlan] = []
-    for part, each in work:
-        groups = each.to_train if each else []
+    for each in work:
+        part, groups = each.part, each.to_train
         members = sum(len(group.members) for group in groups)
         decides = ", ".join(map(str, part.experiment.findings)) or "none of the 30"
         say(
@@ -274,20 +270,23 @@ class _Sweeping:
     ):
         self.folder, self.work, self.request = folder, work, request
         self.clock, self.started = clock, started
-        self.part, self.sweep = work.part, work.sweep
-        self.own, self.interventions = folder.sweep(self.part.name), request.measured(self.part)
+        self.part, self.own = work.part, folder.sweep(work.part.name)
+        self.interventions = request.measured(work.part)
         self.not_run: list[str] = []
         self.failed: dict[str, Exception] = {}
 
     def run(self) -> None:
         """Run the groups of the experiment, and write its table."""
+        sweep = self.work.sweep
+        if sweep is None:
+            return
         # A rehearsal has one member in each group, for which all strategies are equal.
         how = ("vmap", 1) if self.request.smoke else (AUTO, None)
         options = Options(*how, interventions=self.interventions, further=FURTHER)
         self.own.path.parent.mkdir(parents=True, exist_ok=True)
         if self.work.done:
             # Their results are collected once, for whatever was broken off before it wrote them.
-            run_sweep(self.sweep, self.own.path, options, self.work.done)
+            run_sweep(sweep, self.own.path, options, self.work.done)
             self._tabulate()
         for group in self.work.not_asked:
             self.not_run.append(f"{self.part.name}/{group.name}: not asked for (--groups)")
@@ -297,7 +296,7 @@ class _Sweeping:
             if self._is_too_long(expected):
                 self.not_run.append(f"{self.part.name}/{group.name}: beyond the budget")
                 continue
-            outcome = run_sweep(self.sweep, self.own.path, options, [group])
+            outcome = run_sweep(sweep, self.own.path, options, [group])
             if outcome.failed:
                 reason = one_line(outcome.error, 200)
                 self.not_run.append(f"{self.part.name}/{group.name}: failed ({reason})")

@@ -218,6 +218,17 @@ def asked_positions(documents: Any) -> Any:
     return documents.roles.get("query", documents.query_positions)
 
 
+def divider_or(documents: Any, otherwise: Any) -> np.ndarray:
+    """Positions of the dividers of a batch, or of packed documents, by query or for all of them.
+
+    Args:
+        documents: The documents, some of which may have no divider.
+        otherwise: [document, query] Position in the place of a divider that there is not.
+    """
+    divider = np.asarray(documents.roles.get("divider", ABSENT))
+    return np.where(divider >= 0, divider, otherwise)
+
+
 Rows = TypeVar("Rows", bound=Any)
 
 

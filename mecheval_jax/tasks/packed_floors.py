@@ -29,7 +29,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mecheval_jax.array_types import Int
-from mecheval_jax.tasks.base import asked_positions
+from mecheval_jax.tasks.base import asked_positions, divider_or
 from mecheval_jax.tasks.floors import with_best
 from mecheval_jax.tasks.packed import Packed
 
@@ -170,10 +170,7 @@ def bigram(train: Packed, documents: Packed, answers: Int[np.ndarray, " answers"
 
     Successors are counted before the divider, or in the whole document if there is none.
     """
-    stops = np.asarray(train.lengths)
-    if "divider" in train.roles:
-        divider = train.roles["divider"][:, 0]
-        stops = np.where(divider < 0, stops, divider)
+    stops = divider_or(train, np.asarray(train.lengths)[:, None])[:, 0]
     inside = _positions_in_document(train) < np.repeat(stops, train.lengths)
     last = np.zeros(len(train.tokens), bool)
     last[train.starts[1:] - 1] = True
@@ -284,9 +281,7 @@ def asked(documents: Packed) -> Guesses:
 def ends_of(documents: Packed) -> Int[np.ndarray, "documents queries"]:
     """Index, among all tokens, of the end of what copies read: the divider or the query."""
     queries = asked_positions(documents)
-    ends = np.broadcast_to(documents.roles.get("divider", queries), queries.shape)
-    ends = np.where(ends < 0, queries, ends)
-    return documents.starts[:-1, None] + np.maximum(ends, 1)
+    return documents.starts[:-1, None] + np.maximum(divider_or(documents, queries), 1)
 
 
 def _positions_in_document(documents: Packed) -> Int[np.ndarray, " tokens"]:

@@ -36,7 +36,7 @@ from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.models.decoding import state_bytes
 from mecheval_jax.statistics.bootstrap import Bootstrap
 from mecheval_jax.statistics.thresholds import curve, fit_threshold
-from mecheval_jax.tasks.base import ABSENT, Batch, Task
+from mecheval_jax.tasks.base import Batch, Task, divider_or
 
 NUMBER = 4
 """Bytes of a number of a state."""
@@ -145,8 +145,7 @@ def _by_place(batch: Batch, correct: np.ndarray, confidence: float) -> Iterator[
     counts = (np.asarray(batch.weights) > 0) & (key >= 0)
     # The pairs end at the divider or, where there is none, behind the last pair that is asked.
     ends = np.where(counts, np.maximum(key, batch.roles.get("value", key)) + 1, 0).max(axis=1)
-    divider = np.asarray(batch.roles.get("divider", np.full_like(key, ABSENT)))
-    end = np.where(divider >= 0, divider, ends[:, None])
+    end = divider_or(batch, ends[:, None])
     place = np.minimum(key / np.maximum(end, 1) * PLACES, PLACES - 1).astype(int)
     for part in range(PLACES):
         inside = counts & (place == part)

@@ -38,7 +38,7 @@ from mecheval_jax.evaluation.verdict.exchanges import UNINVOLVED, Exchanges
 from mecheval_jax.evaluation.verdict.rule import SUBSTANTIAL
 from mecheval_jax.evaluation.verdict.verdict import Verdict
 from mecheval_jax.models.language_model import LanguageModel
-from mecheval_jax.tasks.base import ABSENT, Batch, asked_positions, replace_at
+from mecheval_jax.tasks.base import ABSENT, Batch, asked_positions, divider_or, replace_at
 
 EARLIER = "earlier"
 """Corruption of the pair's earlier token, in ``controls.csv``."""
@@ -73,9 +73,7 @@ def draw_distractors(batch: Batch, seed: int) -> Distractors:
     query, target = (np.asarray(of)[:, 0] for of in (batch.query_positions, batch.targets))
     asked = tokens[documents, np.maximum(np.asarray(asked_positions(batch))[:, 0], 0)]
     offered = np.where(key >= 0, tokens[documents, key], 0)
-    # Some documents of one's own may have a divider, and others none.
-    divider = np.asarray(batch.roles.get("divider", np.full_like(query, ABSENT)[:, None]))[:, 0]
-    end = np.where(divider >= 0, divider, query)
+    end = divider_or(batch, batch.query_positions)[:, 0]
     roles = [np.asarray(positions)[:, 0] for positions in batch.roles.values()]
     words = 1 + max(tokens.max(), target.max())
     generator, donors, founds = np.random.default_rng(seed), [], []

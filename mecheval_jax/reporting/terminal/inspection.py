@@ -12,7 +12,7 @@ from rich.text import Text
 from mecheval_jax.console import printable
 from mecheval_jax.evaluation.accuracy import floors_of
 from mecheval_jax.reporting.terminal.tables import output, percent, plain_table
-from mecheval_jax.tasks.base import SPECIAL, Batch, Task
+from mecheval_jax.tasks.base import SPECIAL, Batch, Task, divider_or
 from mecheval_jax.tasks.example import example, shown_roles
 from mecheval_jax.tasks.floors import KINDS, kind_of
 from mecheval_jax.training.data import evaluation_batch
@@ -137,11 +137,8 @@ def repeated_share(task: Task, batch: Batch) -> float:
     """
     special = [i for i in range(len(SPECIAL)) if task.name_of(i) in SPECIAL]
     tokens = np.asarray(batch.tokens)
-    ends = np.asarray(batch.lengths)
-    if "divider" in batch.roles:  # which some documents of one's own may lack
-        divider = np.asarray(batch.roles["divider"])[:, 0]
-        ends = np.where(divider >= 0, divider, ends)
-    inside = np.arange(tokens.shape[1])[None] < ends[:, None]
+    ends = divider_or(batch, np.asarray(batch.lengths)[:, None])[:, :1]
+    inside = np.arange(tokens.shape[1])[None] < ends
     documents, places = np.nonzero(inside & ~np.isin(tokens, special))
     found = pd.DataFrame({"document": documents, "token": tokens[documents, places]})
     return float(found.duplicated().sum()) / max(len(found), 1)
