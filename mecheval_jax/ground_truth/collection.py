@@ -110,7 +110,7 @@ def load_collection(path: str | os.PathLike) -> list[Trained]:
     for name, values in about["models"].items():
         trust.check(values["config"].get("mixer"), path.with_suffix(".json"))
         config = _made(ModelConfig, values["config"], f"{path}: {name}")
-        rules_of(config, values["mechanism"], task.read_length)
+        rules_of(config, values["mechanism"], task.usual_length)
         if task.vocabulary_size > config.vocabulary_size or task.max_length > config.max_length:
             raise UserError(
                 f"{path}: {name} reads {config.max_length} tokens of {config.vocabulary_size}: the "

@@ -58,7 +58,7 @@ def rules_of(config: ModelConfig, mechanism: str, length: int) -> tuple[tuple[Ru
     Args:
         config: Shape of the model.
         mechanism: Name in `MECHANISMS`.
-        length: Number of tokens of a document that are read.
+        length: Number of tokens of a usual document (`Task.usual_length`).
 
     Raises:
         UserError: If there is no such mechanism, or the architecture cannot hold it.

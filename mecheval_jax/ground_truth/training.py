@@ -100,7 +100,7 @@ def train_to(
         UserError: If the architecture cannot hold the mechanism.
     """
     # The rules, and the optimizer with its schedule.
-    rules = rules_of(config, mechanism, task.read_length)
+    rules = rules_of(config, mechanism, task.usual_length)
     warmup = max(settings.steps // 3, 1)
     rate = optax.warmup_cosine_decay_schedule(
         0.0, settings.learning_rate, warmup, max(settings.steps, warmup + 1)
@@ -209,7 +209,7 @@ def rules_kept(
     Raises:
         UserError: If the architecture cannot hold the mechanism.
     """
-    rules = rules_of(config, mechanism, task.read_length)
+    rules = rules_of(config, mechanism, task.usual_length)
     runs, found = _both_runs(config, task, rules, params, batch, key)
 
     def kept(right: Array, corrupted: Array) -> Float[Array, " documents"]:

@@ -75,6 +75,14 @@ class Task(Protocol):
         ...
 
     @property
+    def usual_length(self) -> int:
+        """Length in tokens that about half of the documents do not exceed.
+
+        What is called near or far in a document is measured by it: few may be as long as the limit.
+        """
+        ...
+
+    @property
     def role_names(self) -> tuple[str, ...]:
         """Names of the roles of its batches."""
         ...

@@ -7,6 +7,7 @@ short documents are computed in short ones.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,9 @@ import numpy as np
 
 from mecheval_jax.array_types import Int, Key
 from mecheval_jax.tasks.base import PAD, Batch, SelfContained, check_batch_size
+
+DOCUMENTS_OF_USUAL_LENGTH = 256
+"""Number of documents whose median length is the usual one."""
 
 SMALLEST_BUCKET = 16
 """Length of the smallest bucket, in tokens."""
@@ -143,6 +147,14 @@ class HostTask(SelfContained):
     """Base of tasks that draw packed documents on the host; a subclass implements `draw`."""
 
     traceable = False
+
+    @functools.cached_property
+    def usual_length(self) -> int:
+        """Median length in tokens of documents; always the same ones."""
+        # It is asked for inside compiled programs, too, where random keys would be traced.
+        with jax.ensure_compile_time_eval():
+            drawn = self.draw(jax.random.key(0), DOCUMENTS_OF_USUAL_LENGTH, "train")
+        return int(np.median(drawn.lengths))
 
     def draw(self, key: Key, count: int, split: str) -> Packed:
         """Draw `count` documents of a split."""

@@ -8,7 +8,7 @@ from mecheval_jax.evaluation.verdict.rule import CLASSES
 from mecheval_jax.ground_truth.mechanisms import MECHANISMS, rules_of
 from tests.support import planted
 
-LENGTH = planted.TASK.read_length
+LENGTH = planted.TASK.usual_length
 
 
 def test_rules_have_the_places_of_the_verdict():

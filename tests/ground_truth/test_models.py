@@ -10,7 +10,7 @@ from mecheval_jax.ground_truth.models import SETTINGS, SHAPES, TASK, TRAINED, sh
 def test_every_model_can_hold_its_mechanism(mixer, mechanism):
     """Catches a combination that training would refuse, or a config of other documents."""
     config = shape_of(mixer, mechanism)
-    assert rules_of(config, mechanism, TASK.read_length)
+    assert rules_of(config, mechanism, TASK.usual_length)
     assert (config.vocabulary_size, config.max_length) == (TASK.vocabulary_size, TASK.max_length)
 
 

@@ -21,7 +21,7 @@ from tests.support import planted
 def test_rules_tell_mechanisms_apart(build, own, other):
     """Catches a rule that rewards the wrong set, run or direction."""
     config, params, task = build(0)
-    rules = [rules_of(config, mechanism, task.read_length) for mechanism in (own, other)]
+    rules = [rules_of(config, mechanism, task.usual_length) for mechanism in (own, other)]
 
     @jax.jit
     def both(params, batch):

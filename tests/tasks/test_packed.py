@@ -3,6 +3,7 @@
 import dataclasses
 
 import chex
+import jax
 import numpy as np
 
 from mecheval_jax.tasks.packed import bucket, concatenate
@@ -16,6 +17,16 @@ def test_buckets():
     assert [bucket(n, 1030) for n in (8, 16, 17, 64, 65, 513, 1030)] == [
         16, 16, 32, 64, 128, 1024, 1030
     ]  # fmt: skip
+
+
+def test_the_usual_length():
+    """Catches the limit of lengths taken for a length that documents have, and a random key that
+    is traced where a compiled program asks."""
+    task = VARIANTS["medium"]
+    lengths = drawn(task, 500).lengths
+    inside = jax.jit(lambda: dataclasses.replace(task).usual_length)
+    assert 0.4 < (lengths <= task.usual_length).mean() < 0.6
+    assert int(inside()) == task.usual_length < task.read_length / 9
 
 
 def test_packed_documents_come_back_whole():

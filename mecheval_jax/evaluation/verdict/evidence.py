@@ -87,7 +87,7 @@ class Evidence:
         """
         kept, found = np.asarray(raw["applies"]), geometry(subject.task, subject.batch)
         cells, patched, present = [], [], []
-        for place in places_of(subject.config, subject.task.read_length):
+        for place in places_of(subject.config, subject.task.usual_length):
             measured = raw[str((place.kind, place.layer))]
             for direction, name in cases_of(place):
                 role = name if isinstance(name, str) else name_of_single(name, found)

@@ -129,7 +129,7 @@ class Exchanges:
         """
         found = judged(self.model, self.task, batch)
         question = Question(LanguageModel(self.model), params, batch)
-        places = places_of(self.model, self.task.read_length)
+        places = places_of(self.model, self.task.usual_length)
         sites = {path for place in places for path in place.sites}
         for layer in range(self.model.layers):
             sites |= {SitePath(layer, "block_input").path, *handed_on(self.model, layer)}

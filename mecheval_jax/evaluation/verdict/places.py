@@ -74,7 +74,8 @@ def _local(config: ModelConfig, layer: int) -> dict[str, float] | None:
 def _reach(config: ModelConfig, layer: int, length: int) -> float:
     """Number of tokens by which a layer's local operations can move a pair further behind.
 
-    It is infinite if they see half of a document or more, or if the mixer does not declare it.
+    It is infinite if they see half of a usual document or more, or if the mixer does not declare
+    it.
     """
     local, block = _local(config, layer), config.block(layer)
     if local is None:
@@ -96,7 +97,7 @@ def nearest(config: ModelConfig, length: int) -> float:
 
 def judged(config: ModelConfig, task: Task, batch: Batch) -> Geometry:
     """Where pairs stand, in documents that are judged: convolutions reach none of the question."""
-    return geometry(task, batch).apart(nearest(config, task.read_length))
+    return geometry(task, batch).apart(nearest(config, task.usual_length))
 
 
 def _chosen(config: ModelConfig, layer: int, length: int) -> Mapping[float, tuple[str, ...]]:
@@ -120,7 +121,7 @@ def places_of(config: ModelConfig, length: int) -> tuple[Place, ...]:
 
     Args:
         config: Config of the model.
-        length: Number of tokens of a document that are read.
+        length: Number of tokens of a usual document (`Task.usual_length`).
     """
     found, behind = [], 0
     for layer in range(config.layers):

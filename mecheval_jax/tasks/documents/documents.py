@@ -152,6 +152,11 @@ class Documents(HostTask, Section, section="task"):
         return 1 + self._file.last_query + 1
 
     @property
+    def usual_length(self) -> int:
+        """Median length in tokens of the file's documents, with bos and eos."""
+        return int(np.median(self._file.lengths)) + 2
+
+    @property
     def role_names(self) -> tuple[str, ...]:
         """Names of the roles that some document has, and of those derived from them."""
         named = self._file.role_names

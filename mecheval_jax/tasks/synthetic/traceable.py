@@ -136,6 +136,11 @@ class SyntheticTask(SelfContained, Section, section="task"):
         """Number of tokens up to the last possible query: all, where documents end with it."""
         return self.max_length
 
+    @property
+    def usual_length(self) -> int:
+        """The number of tokens that are read, since documents are equally long."""
+        return self.read_length
+
     def distinct(self, key: Key, role: str, count: int) -> Int[Array, " count"]:
         """Distinct tokens of the class of a role, uniform and in random order."""
         ids = self.class_of(role)

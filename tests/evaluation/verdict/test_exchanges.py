@@ -43,14 +43,14 @@ def by_hand(measured, base, entries):
 def test_exchanges_are_patched_runs(measured):
     """Catches a site left out of several, base and source mixed up, or a mask of another set."""
     config, _, batch, donors, raw, _, seen = measured
-    found = geometry(TASK, batch).apart(nearest(config, TASK.read_length))
+    found = geometry(TASK, batch).apart(nearest(config, TASK.usual_length))
     np.testing.assert_array_equal(raw["applies"], found.applies)
     assert 0 < np.asarray(found.applies).sum() <= DOCUMENTS
     np.testing.assert_allclose(raw["runs"]["probability"][0], by_hand(measured, 0, {}), rtol=1e-4)
     np.testing.assert_allclose(
         raw["runs"]["probability"][1], by_hand(measured, CORRUPTED, {}), rtol=1e-4
     )
-    for place in places_of(config, TASK.read_length):
+    for place in places_of(config, TASK.usual_length):
         if place.kind == READING:
             continue
         masks = np.asarray(masks_of(place, found, donors, batch))
@@ -63,14 +63,14 @@ def test_exchanges_are_patched_runs(measured):
             entries = interchange(seen[1 - base], place.sites, jnp.asarray(masks[i]))
             expected = by_hand(measured, base, entries)
             np.testing.assert_allclose(results["probability"][i], expected, rtol=1e-3, atol=1e-6)
-    assert {p.kind for p in places_of(config, TASK.read_length)} == {STREAM, LOCAL, READING}
+    assert {p.kind for p in places_of(config, TASK.usual_length)} == {STREAM, LOCAL, READING}
 
 
 def test_withheld_readings_are_runs_of_one_layer(measured):
     """Catches a reading withheld from positions other than the question, or from later layers."""
     config, params, batch, donors, raw, tokens, seen = measured
-    found = geometry(TASK, batch).apart(nearest(config, TASK.read_length))
-    place = next(p for p in places_of(config, TASK.read_length) if p.kind == READING)
+    found = geometry(TASK, batch).apart(nearest(config, TASK.usual_length))
+    place = next(p for p in places_of(config, TASK.usual_length) if p.kind == READING)
     mask = jnp.asarray(masks_of(place, found, donors, batch))[0]
     others = {path: jnp.roll(values, -1, axis=0) for path, values in seen[0].items()}
     without = interchange(others, "block_0/mixer_input", mask)
@@ -85,8 +85,8 @@ def test_withheld_readings_are_runs_of_one_layer(measured):
 def test_a_placebo_does_not_bring_what_is_asked(measured):
     """Catches another right answer brought in with the tokens of the next document."""
     config, _, batch, donors, *_ = measured
-    found = geometry(TASK, batch).apart(nearest(config, TASK.read_length))
-    place = next(p for p in places_of(config, TASK.read_length) if p.kind == READING)
+    found = geometry(TASK, batch).apart(nearest(config, TASK.usual_length))
+    place = next(p for p in places_of(config, TASK.usual_length) if p.kind == READING)
     asked = np.take_along_axis(batch.tokens, batch.query_positions, axis=1)
     for tokens, some in (
         (batch.tokens, True),
@@ -120,7 +120,7 @@ def test_a_cut_is_all_that_later_layers_know(mixer):
     logits = [
         run(model, params, each, {}, batch.query_positions) for each in (batch.tokens, tokens)
     ]
-    cuts = [place for place in places_of(config, TASK.read_length) if place.kind == STREAM]
+    cuts = [place for place in places_of(config, TASK.usual_length) if place.kind == STREAM]
     assert len(cuts) == 2
     for cut in cuts:
         restored = interchange(clean, cut.sites, everywhere)

@@ -9,6 +9,7 @@ from mecheval_jax.evaluation.verdict.exchanges import SETS
 from mecheval_jax.evaluation.verdict.places import (
     LOCAL,
     STREAM,
+    judged,
     name_of_single,
     nearest,
     places_of,
@@ -16,7 +17,7 @@ from mecheval_jax.evaluation.verdict.places import (
 )
 from mecheval_jax.sites import ALL
 from mecheval_jax.tasks.geometry import geometry
-from tests.support import planted
+from tests.support import planted, treecall_cases
 
 LENGTH = 40
 
@@ -72,6 +73,21 @@ def test_a_mixer_that_reaches_further_than_the_document():
     found = {(p.kind, p.layer): p.reach for p in places_of(config, LENGTH)}
     assert found[STREAM, 1] == ALL
     assert nearest(config, LENGTH) == 0
+
+
+@pytest.mark.parametrize("mixer", ["sliding_window_attention", "h3"])
+def test_documents_that_are_much_shorter_than_the_limit(mixer):
+    """Catches a window or shift taken for local, as it is short beside the longest of documents:
+    no document of the usual length would have a question that it does not see."""
+    task = treecall_cases.VARIANTS["medium"]
+    options = {"window": 20} if mixer == "sliding_window_attention" else {"d_state": 20}
+    config = dataclasses.replace(planted.shape_of(mixer), mixer_options=options)
+    batch = task.sample(jax.random.key(0), 64, "dev")
+    assert nearest(config, task.usual_length) == 0
+    assert nearest(config, task.read_length) == 19
+    pairs = geometry(task, batch)
+    kept, without = judged(config, task, batch).applies, pairs.apart(19).applies
+    assert kept.sum() == pairs.applies.sum() > 30 > without.sum()
 
 
 def test_a_mixer_of_ones_own_that_does_not_say():

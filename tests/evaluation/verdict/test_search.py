@@ -32,6 +32,6 @@ def test_the_documents_are_those_that_were_judged():
     subject = planted.lively_subject("mamba", evaluation)
     _, _, present = search._restored(subject, subject.params, "block_1/block_input")
     found = geometry(subject.task, subject.batch)
-    judged = found.apart(nearest(subject.config, subject.task.read_length)).applies
+    judged = found.apart(nearest(subject.config, subject.task.usual_length)).applies
     assert judged.sum() < found.applies.sum()
     np.testing.assert_array_equal(np.asarray(present).any(axis=0), judged)

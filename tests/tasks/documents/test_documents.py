@@ -77,6 +77,7 @@ def test_batches_are_what_the_file_says(orders):
             assert (positions[i][unused] == -1).all()
     assert seen > 128
     assert orders.read_length >= int(batch.query_positions.max()) + 1
+    assert int(batch.lengths.min()) <= orders.usual_length <= orders.max_length
 
 
 # Catches a derived role on the key, on or beyond the query, or on or beyond a named divider.
