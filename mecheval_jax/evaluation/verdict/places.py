@@ -115,6 +115,14 @@ def _chosen(config: ModelConfig, layer: int, length: int) -> Mapping[float, tupl
     return {reach: tuple(path for path in site_paths(config) if path in chosen)}
 
 
+def cut_before(config: ModelConfig, layer: int) -> tuple[str, ...]:
+    """Paths of all that the layers from one on know of the document."""
+    later = (handed_on(config, each) for each in range(layer, config.layers))
+    # Values that pass the cut beside the stream are exchanged in the first layer that mixes them
+    # in, which hands them on to the layers behind it.
+    return (SitePath(layer, "block_input").path, *next(filter(None, later), ()))
+
+
 @functools.lru_cache(maxsize=64)
 def places_of(config: ModelConfig, length: int) -> tuple[Place, ...]:
     """The places of a verdict, layer by layer.
@@ -127,11 +135,7 @@ def places_of(config: ModelConfig, length: int) -> tuple[Place, ...]:
     for layer in range(config.layers):
         reach = max(behind, LEAST)
         if layer:
-            later = (handed_on(config, each) for each in range(layer, config.layers))
-            # Values that pass the cut beside the stream are exchanged in the first layer that mixes
-            # them in, which hands them on to the layers behind it.
-            cut = (SitePath(layer, "block_input").path, *next(filter(None, later), ()))
-            found.append(Place(STREAM, layer, cut, reach))
+            found.append(Place(STREAM, layer, cut_before(config, layer), reach))
         for own, sites in _chosen(config, layer, length).items():
             found.append(Place(LOCAL, layer, sites, behind + own))
         found.append(Place(READING, layer, (SitePath(layer, "mixer_output").path,), reach))

@@ -16,10 +16,10 @@ from mecheval_jax.evaluation.patching.exchange import CLEAN
 from mecheval_jax.evaluation.question import Question, corruption_key
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.evaluation.verdict.exchanges import CORRUPTED, pair_runs
-from mecheval_jax.evaluation.verdict.places import judged
+from mecheval_jax.evaluation.verdict.places import cut_before, judged
 from mecheval_jax.evaluation.verdict.verdict import Verdict
 from mecheval_jax.models.language_model import LanguageModel
-from mecheval_jax.site_path import SitePath
+from mecheval_jax.site_path import together
 from mecheval_jax.statistics.bootstrap import Bootstrap
 from mecheval_jax.tasks.base import at_position
 
@@ -40,8 +40,8 @@ def search_positions(subject: Subject, verdict: Verdict) -> Verdict:
         subject: Subject that is judged.
         verdict: Verdict that abstained because it lacks positions.
     """
-    site = SitePath(verdict.elsewhere, "block_input").path
-    runs, patched, present = jax.device_get(_restored(subject, subject.params, site))
+    cut = cut_before(subject.config, verdict.elsewhere)
+    runs, patched, present = jax.device_get(_restored(subject, subject.params, cut))
     present = np.asarray(present)
     documents = present.any(axis=0)
     gap = Gap(runs[CLEAN], runs[CORRUPTED], Bootstrap([int(documents.size)], 1, 0))
@@ -49,7 +49,7 @@ def search_positions(subject: Subject, verdict: Verdict) -> Verdict:
     for offset, (values, here) in enumerate(zip(patched, present, strict=True)):
         if here.any():
             share = gap.restored(np.where(here, values, runs[CORRUPTED]), documents)
-            rows.append({"site": site, "offset": offset, "value": share.value})
+            rows.append({"site": together(cut), "offset": offset, "value": share.value})
     rows.sort(key=lambda row: -row["value"])
     where = ", ".join(f"{row['value']:.2f} at {row['offset']:+d}" for row in rows[:SHOWN])
     reason = f"{verdict.reason}; single positions, counted from the pair's earlier token: {where}"
@@ -57,7 +57,7 @@ def search_positions(subject: Subject, verdict: Verdict) -> Verdict:
     return dataclasses.replace(verdict, reason=reason, evidence=evidence)
 
 
-def _restored(subject: Subject, params: PyTree, site: str) -> tuple[Array, Array, Array]:
+def _restored(subject: Subject, params: PyTree, cut: tuple[str, ...]) -> tuple[Array, Array, Array]:
     """Probabilities of the answer in both runs and with each position restored; and which exist."""
     task, batch, evaluation = subject.task, subject.batch, subject.evaluation
 
@@ -65,7 +65,7 @@ def _restored(subject: Subject, params: PyTree, site: str) -> tuple[Array, Array
     def program(params: PyTree) -> tuple[Array, Array, Array]:
         found = judged(subject.config, task, batch)
         question = Question(LanguageModel(subject.config), params, batch)
-        runs = pair_runs(question, task, corruption_key(evaluation.seed), {site})
+        runs = pair_runs(question, task, corruption_key(evaluation.seed), {*cut})
         first, length = jnp.argmax(found.earlier, axis=1), batch.tokens.shape[1]
         last = batch.query_positions[:, 0]
         places = first[None] + jnp.arange(min(FURTHEST, length))[:, None]
@@ -73,7 +73,7 @@ def _restored(subject: Subject, params: PyTree, site: str) -> tuple[Array, Array
         masks &= (found.applies[None] & (places <= last[None]))[..., None]
         ends = np.full((len(places), 2), (CORRUPTED, CLEAN))
         items = jnp.asarray(np.column_stack([ends, np.arange(len(places))]))
-        patched = runs.exchanged((site,), items, masks, evaluation.chunk)
+        patched = runs.exchanged(cut, items, masks, evaluation.chunk)
         return runs.answers["probability"], patched["probability"], masks.any(axis=-1)
 
     return program(params)
