@@ -248,10 +248,15 @@ def wide(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def best(table: pd.DataFrame) -> pd.DataFrame:
-    """The best member of each shape: a row of ``best.csv``."""
-    members = wide(table).sort_values(
-        ["group", "dev_accuracy", "dev_loss", "member"],
-        ascending=[True, False, True, True],
+    """The best member of each shape: a row of ``best.csv``.
+
+    Members that diverged come after all others: their last dev accuracy is of a time before.
+    """
+    members = wide(table)
+    members["diverged"] = members["diverged_at"].notna()
+    members = members.sort_values(
+        ["group", "diverged", "dev_accuracy", "dev_loss", "member"],
+        ascending=[True, True, False, True, True],
         na_position="last",
     )
     chosen = members.drop_duplicates("group").reset_index(drop=True)

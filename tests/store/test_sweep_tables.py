@@ -163,6 +163,19 @@ def test_differences_between_shapes():
     assert differences(table, chosen, 0.95, {}).empty
 
 
+def test_a_member_that_diverged_is_not_the_best():
+    """Catches a dev accuracy from before a member diverged that beats those of all others."""
+    table = rows_of(grids.axis("training.seed", (0, 1, 2)), lambda number: 0.5)
+    for number in range(3):
+        of_member = table["member"] == number
+        table.loc[of_member & (table["metric"] == "dev_accuracy"), "value"] = 0.9 - number / 10
+    assert best(table)["member"].tolist() == [0]
+    table.loc[(table["member"] == 0) & (table["metric"] == "diverged_at"), "value"] = 7
+    assert best(table)["member"].tolist() == [1]
+    table.loc[table["metric"] == "diverged_at", "value"] = 7
+    assert best(table)["member"].tolist() == [0]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
