@@ -284,20 +284,22 @@ def add_to_cache(path: pathlib.Path, values: Mapping[str, Any]) -> None:
 def read_table(
     path: pathlib.Path, columns: Mapping[str, Any] | None = None, remedy: str = "", **options: Any
 ) -> "pd.DataFrame":
-    """Read a CSV file.
+    """Read a CSV file, of whose cells only the empty ones are missing: NA may be a role's name.
 
     Args:
         path: File that is read.
         columns: Columns that it must have, each with `float` where its cells must be numbers or
             empty, and `str` where they may be anything.
         remedy: What the user of a damaged file is told to do.
-        **options: Options of `pandas.read_csv`.
+        **options: Options of `pandas.read_csv`; with `keep_default_na` also for empty cells.
 
     Raises:
         UserError: If the file is damaged, or cannot be read.
     """
     import pandas as pd
 
+    if "keep_default_na" not in options:
+        options |= {"keep_default_na": False, "na_values": [""]}
     try:
         with open_file(path) as file:
             table = pd.read_csv(file, encoding="utf-8", **options).rename(columns=_unguarded)

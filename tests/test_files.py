@@ -101,6 +101,17 @@ def test_texts_of_documents_are_no_formulas(tmp_path):
     assert list(files.read_table(path, {"@value": float})) == heads
 
 
+def test_names_that_pandas_takes_for_missing(tmp_path):
+    """Catches a role or a corruption named NA whose rows are taken for incomplete ones."""
+    path = tmp_path / "a.csv"
+    table = pd.DataFrame({"role": ["NA", "null", None], "value": [0.5, None, 1.0]})
+    files.write_table(path, table)
+    back = files.read_table(path, {"role": str, "value": float})
+    assert back["role"].tolist()[:2] == ["NA", "null"]
+    assert back["role"].isna().tolist() == [False, False, True]
+    assert back["value"].isna().tolist() == [False, True, False]
+
+
 def test_arrays_are_found_by_their_names(tmp_path):
     """Catches an archive under another name than the one asked for, which numpy's writer gives."""
     path = tmp_path / "arrays"

@@ -80,14 +80,16 @@ def measure(
         raise UserError("--compare needs --output, the folder whose results are compared")
     parts = choose_suite(suite)
     chosen = [choose("benchmark", name, parts) for name in (only or parts)]
+    labels = {name: name if suite == "all" else f"{suite}: {name}" for name in chosen}
     before = record.read(pathlib.Path(compare))[0] if compare else None
     here = machine()
     kept = record.Record(pathlib.Path(output), here) if output else None
+    if kept and before is not None:
+        kept.check_comparable(before, labels.values())
     print(f"{here['device']} ({here['platform']}), jax {here['jax']}")
     print(f"product of float32 matrices: {here['matrix_gflops']:.0f} GFLOP/s")
     # One part after another, each kept as soon as it is measured.
-    for name in chosen:
-        label = name if suite == "all" else f"{suite}: {name}"
+    for name, label in labels.items():
         if kept and kept.has(label):
             say(f"{label} is in {output} already")
             continue

@@ -51,6 +51,20 @@ class Record:
         """Whether the folder holds the results of a part."""
         return part in set(self._table["part"])
 
+    def check_comparable(self, before: pd.DataFrame, further: Iterable[str]) -> None:
+        """Check that earlier results have some of the parts that are here or will be.
+
+        Raises:
+            UserError: If they have none.
+        """
+        here, there = {*self._table["part"], *further}, set(before["part"])
+        if not here & there:
+            raise UserError(
+                f"nothing to compare in {self._folder}, which has or gets "
+                f"{', '.join(sorted(here))}: the earlier results are of "
+                f"{', '.join(sorted(there)) or 'nothing'}"
+            )
+
     def add(self, found: pd.DataFrame) -> None:
         """Write the results of a part, a table from `table`."""
         self._table = found if self._table.empty else pd.concat([self._table, found])

@@ -62,6 +62,14 @@ def test_mistakes_are_told(arguments, message, tmp_path, monkeypatch):
         benchmarks.measure(**arguments)
 
 
+def test_nothing_in_common(folder, tmp_path, monkeypatch):
+    """Catches minutes of measurements for an empty comparison."""
+    monkeypatch.setattr(benchmarks, "machine", lambda: MACHINE)
+    monkeypatch.setitem(benchmarks.SUITES, "all", {"other": lambda: pytest.fail("measured")})
+    with pytest.raises(UserError, match="which has or gets other: the earlier results are of"):
+        benchmarks.measure(output=tmp_path / "new", compare=folder)
+
+
 # Catches a damaged table that ends in a traceback.
 def test_damage_is_told(folder):
     (folder / "benchmarks.csv").write_text("part,what\nstep,mamba\n")
