@@ -2,7 +2,8 @@
 
 Linux counts the energy of a CPU's package in ``/sys/class/powercap`` (RAPL; on most machines only
 root may read it); NVIDIA's driver counts that of a card, read by the package ``nvidia-ml-py``. Both
-count everything that the device does, other work at the same time included.
+count everything that the device does, other work at the same time included. Of several cards only
+the first of JAX's counts: there the programs run whose cost is measured, and the others stand idle.
 """
 
 import importlib.util
@@ -22,7 +23,7 @@ def counter(folder: pathlib.Path = RAPL) -> Callable[[], float] | None:
         folder: Folder of Linux's counters for CPUs.
     """
     if jax.default_backend() == "gpu":
-        return _of_cards()
+        return _of_card(jax.devices()[0].local_hardware_id)
     if jax.default_backend() == "cpu":
         return _of_packages(folder)
     return None
@@ -45,24 +46,23 @@ def _of_packages(folder: pathlib.Path) -> Callable[[], float] | None:
     return lambda: sum(int(path.read_text()) for path in files) / 1e6
 
 
-def _of_cards() -> Callable[[], float] | None:
+def _of_card(number: int) -> Callable[[], float] | None:
+    """The counter of JAX's card of a number; None if it does not report its energy."""
     if importlib.util.find_spec("pynvml") is None:
         return None
     import pynvml  # pyright: ignore[reportMissingImports]
 
     try:
         pynvml.nvmlInit()
-        cards = [
-            pynvml.nvmlDeviceGetHandleByIndex(int(name))
-            if name.isdigit()
-            else pynvml.nvmlDeviceGetHandleByUUID(name)
-            for name in (_name_of_card(device.local_hardware_id) for device in jax.devices())
-        ]
-        for card in cards:
-            pynvml.nvmlDeviceGetTotalEnergyConsumption(card)
+        name = _name_of_card(number)
+        if name.isdigit():
+            card = pynvml.nvmlDeviceGetHandleByIndex(int(name))
+        else:
+            card = pynvml.nvmlDeviceGetHandleByUUID(name)
+        pynvml.nvmlDeviceGetTotalEnergyConsumption(card)
     except pynvml.NVMLError:
         return None
-    return lambda: sum(pynvml.nvmlDeviceGetTotalEnergyConsumption(card) for card in cards) / 1e3
+    return lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(card) / 1e3
 
 
 def _name_of_card(number: int) -> str:

@@ -41,13 +41,16 @@ class NVMLError(Exception):
 @pytest.mark.parametrize(
     ("visible", "millijoules", "joules"),
     [
-        (None, {0: 1500, 1: 1500}, 3.0),
-        (None, {0: 1500}, None),
-        ("2, GPU-5a", {0: 10, 1: 10, 2: 1000, "GPU-5a": 2000}, 3.0),
+        (None, {0: 1500, 1: 1500}, 1.5),
+        (None, {0: 1500}, 1.5),
+        (None, {1: 1500}, None),
+        ("2, GPU-5a", {0: 10, 1: 10, 2: 1000, "GPU-5a": 2000}, 1.0),
+        ("GPU-5a,2", {0: 10, 1: 10, 2: 1000, "GPU-5a": 2000}, 2.0),
     ],
 )
 def test_cards(monkeypatch, visible, millijoules, joules):
-    """Catches millijoules taken for joules, a card that does not count, and one that is hidden."""
+    """Catches millijoules taken for joules, a card that does not count, one that is hidden, and the
+    energy of cards that stand idle told as that of a program on one of them."""
 
     def energy_of(card):
         if card not in millijoules:
