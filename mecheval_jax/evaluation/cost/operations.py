@@ -24,7 +24,7 @@ FREE = {
     "broadcast_in_dim", "reshape", "transpose", "squeeze", "slice", "concatenate", "pad", "rev",
     "iota", "copy", "convert_element_type", "bitcast_convert_type", "stop_gradient", "split",
     "select_n", "copy_p", "random_wrap", "random_unwrap", "optimization_barrier",
-    "sharding_constraint", "expand_dims",
+    "sharding_constraint", "expand_dims", "stack", "unstack", "real", "imag", "complex",
 }  # fmt: skip
 """Operations that move numbers without computing, fused into others."""
 

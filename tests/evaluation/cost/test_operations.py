@@ -19,6 +19,8 @@ B = jnp.ones((16, 4))
         (lambda a: a.sum(), (A,), A.size),
         (lambda a: jnp.fft.rfft(a, axis=1), (A,), 5 * A.size * 4),
         (lambda a: a.T.reshape(-1)[:3], (A,), 0),
+        (lambda a: jnp.stack(jnp.unstack(a)), (A,), 0),
+        (lambda a: (a.real, a.imag, jax.lax.complex(a.imag, a.real)), (A + 1j,), 0),
         (
             lambda x, w: jax.lax.conv_general_dilated(x, w, (1,), "VALID"),
             (jnp.ones((2, 3, 10)), jnp.ones((5, 3, 4))),
@@ -26,7 +28,18 @@ B = jnp.ones((16, 4))
         ),
         (jax.jit(lambda a, b: a @ b), (A, B), 2 * 8 * 16 * 4),
     ],
-    ids=["product", "outer", "elementwise", "sum", "fourier", "moving", "convolution", "jitted"],
+    ids=[
+        "product",
+        "outer",
+        "elementwise",
+        "sum",
+        "fourier",
+        "moving",
+        "stacking",
+        "complex",
+        "convolution",
+        "jitted",
+    ],
 )
 def test_operations(function, arguments, flops):
     """Catches a factor of two, a forgotten axis, and a function within a function."""
