@@ -21,6 +21,7 @@ from mecheval_jax.evaluation.cost.measure import (
 from mecheval_jax.fields import numbers_of_texts
 from mecheval_jax.files import make_own_workdir, make_workdir
 from mecheval_jax.models.language_model import ModelConfig
+from mecheval_jax.models.own_mixers import check_own_mixers
 from mecheval_jax.store.cost_folder import CROSSOVERS, CostFolder
 
 
@@ -53,10 +54,12 @@ def measure(
         architecture; and the machine.
 
     Raises:
-        UserError: If an architecture is unknown, or the folder cannot be made, or holds other
-            files.
+        UserError: If an architecture is unknown, or one of the user's own does not keep what
+            mixers promise, or the folder cannot be made, or holds other files.
     """
     shapes = models_of(model, mixers)
+    for shape in shapes.values():
+        check_own_mixers(shape)
     folder = CostFolder(workdir)
     make_own_workdir(folder.path, "costs", [folder.costs.name, folder.machine.name])
     return continue_measuring(shapes, folder, how, anew=True)

@@ -40,6 +40,14 @@ def test_a_folder_of_tables(tmp_path):
     assert (tmp_path / "cost.png").stat().st_size > 10_000
 
 
+def test_a_mixer_that_is_broken(tmp_path):
+    """Catches a traceback of a user's own mixer, and a folder that was made for nothing."""
+    mixers = ["based", "tests.models.test_own_mixers:Failing"]
+    with pytest.raises(UserError, match=r"model\.mixer 'tests.*:Failing': "):
+        costs.measure(SMALL, mixers, tmp_path / "new", CostOptions(lengths=(8,)))
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_measurement_goes_on(tmp_path):
     """Catches what was measured measured again, and a time that is overrun."""
     shapes = costs.models_of(SMALL, ["based"])
