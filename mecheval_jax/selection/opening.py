@@ -1,6 +1,5 @@
 """What a choice begins with: the plan that its folder has, or a new one of what fits the budget."""
 
-import dataclasses
 import time
 from typing import Any
 
@@ -100,7 +99,7 @@ def _timed(request: ChoiceRequest, clock: Deadline) -> tuple[Timings, list[dict[
     there is time for measuring.
     """
     how, until = step_options(request), clock.until(MEASURING_SHARE)
-    each = counted(len(request.mixers), "architecture")
+    each, models = counted(len(request.mixers), "architecture"), request.shapes()
     timings: dict[int, dict[str, Timing]] = {}
     rows: list[dict[str, Any]] = []
     for width in request.widths:
@@ -110,13 +109,7 @@ def _timed(request: ChoiceRequest, clock: Deadline) -> tuple[Timings, list[dict[
         ):
             break
         say(f"a training step of each of {each} of width {width} is measured before the plan")
-        model = request.experiment.model
-        shapes = {
-            name_of_shape(mixer, width): dataclasses.replace(
-                model, width=width, **model.changes_to(mixer)
-            )
-            for mixer in request.mixers
-        }
+        shapes = {name_of_shape(mixer, width): models[width, mixer] for mixer in request.mixers}
         found, own = measure_steps(shapes, how, until)
         timings[width] = {mixer: timing for (mixer, _), timing in found.items()}
         rows += own

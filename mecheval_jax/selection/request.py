@@ -11,6 +11,7 @@ from mecheval_jax import programs
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.fields import LARGEST, LARGEST_NUMBER, MOST_SEEDS, check_once
+from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.selection.documents import fitted
 from mecheval_jax.store.choice import COSTS
 
@@ -83,14 +84,25 @@ class ChoiceRequest:
         for rate in self.rates:
             if not 0 < rate <= LARGEST_NUMBER:
                 raise UserError(f"--learning_rates has {rate:g}: above 0, to {LARGEST_NUMBER:g}")
-        for width in self.widths:
-            for mixer in self.mixers:  # a shape that cannot be is refused here
-                dataclasses.replace(model, width=width, **model.changes_to(mixer))
+        self.shapes()  # one that cannot be is refused here
 
     @property
     def lengths(self) -> tuple[int, ...]:
         """Lengths of context at which costs are measured, in tokens."""
         return tuple(self.length * multiple for multiple in MULTIPLES)
+
+    def shapes(self) -> dict[tuple[int, str], ModelConfig]:
+        """Models of all widths and architectures, by these, in the order in which widths are kept.
+
+        Raises:
+            UserError: If one cannot be.
+        """
+        model = self.experiment.model
+        return {
+            (width, mixer): dataclasses.replace(model, width=width, **model.changes_to(mixer))
+            for width in self.widths
+            for mixer in self.mixers
+        }
 
 
 def default_mixers(layers: int) -> tuple[str, ...]:

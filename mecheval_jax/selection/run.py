@@ -18,6 +18,7 @@ from mecheval_jax.errors import Interrupted, UserError, one_line
 from mecheval_jax.evaluation.subject import documents_of
 from mecheval_jax.evaluation.verdict.measurement import why_not_judged
 from mecheval_jax.machine import is_out_of_memory
+from mecheval_jax.models.own_mixers import check_own_mixers
 from mecheval_jax.selection.advice import Asked, advise
 from mecheval_jax.selection.circuit import measure_circuit
 from mecheval_jax.selection.deadline import Deadline
@@ -72,11 +73,11 @@ def _choose(
     folder: ChoiceFolder, clock: Deadline, request: ChoiceRequest, arguments: Sequence[str]
 ) -> Choice:
     """Plan, train, measure and conclude in a folder that nobody else works on."""
+    unjudged = _checked(request)
     sweep = planned(folder, request, clock)
-    judged = why_not_judged(request.experiment.task, documents_of(request.experiment))
-    if judged:
-        say(f"answers are looked at alone, and no mechanism: {judged}")
-    options = Options(interventions="none" if judged else "verdict")
+    if unjudged:
+        say(f"answers are looked at alone, and no mechanism: {unjudged}")
+    options = Options(interventions="none" if unjudged else "verdict")
     shapes, how = shapes_of(sweep), options_of(request)
     near = dataclasses.replace(how, lengths=how.lengths[:1])
     # All tables of what was measured so far, since the page of the sweep shows them.
@@ -84,15 +85,34 @@ def _choose(
     outcome = _trained(sweep, folder, options, clock)
     # What is dear is done last, so that a small budget lacks that alone.
     costs.continue_measuring(shapes, folder.cost, near, clock.until())
-    if not judged:
+    if not unjudged:
         _measured(measure_circuit, folder, sweep, clock)
     costs.continue_measuring(shapes, folder.cost, how, clock.until())
-    if not judged:
+    if not unjudged:
         _measured(measure_places, folder, sweep, clock)
     if clock.is_over:
         say("the budget is over: costs and circuits that are missing have a dash in the table")
     commands = commands_of(arguments, str(folder.path))
     return Choice(_concluded(folder, sweep, request, commands, outcome), outcome)
+
+
+def _checked(request: ChoiceRequest) -> str | None:
+    """Check what is asked for, before a step is measured and a plan is written.
+
+    Returns:
+        The reason why no mechanism is looked at; None if they are.
+
+    Raises:
+        UserError: If roles or corruptions are asked for that documents lack, or a mixer of the
+            user's own does not keep what mixers promise.
+    """
+    experiment = request.experiment
+    unjudged = why_not_judged(experiment.task, documents_of(experiment))
+    if not unjudged:
+        experiment.evaluation.check_against(experiment.task)
+    for model in request.shapes().values():
+        check_own_mixers(model)
+    return unjudged
 
 
 def _trained(sweep: Sweep, folder: ChoiceFolder, options: Options, clock: Deadline) -> SweepOutcome:

@@ -1,21 +1,24 @@
 """Choices from end to end, broken off and gone on with."""
 
 import dataclasses
+import json
 import time
 
 import pytest
 
+from configs import documents
 from mecheval_jax.errors import Stopped, UserError
+from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import read_json, read_table
 from mecheval_jax.selection import opening, run
 from mecheval_jax.selection.deadline import Deadline
 from mecheval_jax.selection.plan import Size, Timing, sweep_of
-from mecheval_jax.selection.request import MULTIPLES
+from mecheval_jax.selection.request import MULTIPLES, ChoiceRequest
 from mecheval_jax.store.choice import ABSTAINED, UNFINISHED, ChoiceFolder
 from mecheval_jax.sweeps.plan import open_folder, plan_of
 from mecheval_jax.sweeps.run import SweepOutcome
 from tests.selection.conftest import ARGUMENTS
-from tests.support import forked
+from tests.support import document_lines, forked
 
 
 def test_what_a_choice_leaves(finished, asked):
@@ -78,6 +81,35 @@ def test_costs_at_another_length(planned, asked):
     plan = planned.read_plan()
     assert (plan["length"], plan["cheapest"]) == (asked.length, "state")
     assert plan["lengths"] == list(asked.lengths)
+
+
+def test_what_documents_lack_is_refused_before_a_plan(tmp_path, monkeypatch):
+    """Catches minutes of measurements and a plan that no run can follow, after which the command
+    that asks for what there is would be one of another choice."""
+    lines = []
+    for i in range(300):
+        key, value = i % 2, i % 3
+        asked = {"query": 3, "answer": 10 + value, "key": 1, "value": 2}
+        if not i % 50:
+            del asked["value"]
+        lines.append(json.dumps({"tokens": [i, key, 10 + value, key], "queries": [asked]}))
+    sections = documents.get_config("tokenizer=ids,steps=10,width=8").to_dict()
+    sections["task"]["path"] = document_lines.write(tmp_path, *lines)
+    for section, field in (("evaluation", "documents"), ("training", "evaluation_documents")):
+        sections[section][field] = 16
+    request = ChoiceRequest(Experiment.from_config(sections), mixers=("based",))
+    monkeypatch.setattr(opening, "measure_steps", None)
+    with pytest.raises(UserError, match=r"no corruption 'value', since .* line 1 of"):
+        run.choose_architecture(request, tmp_path / "new")
+    assert not ChoiceFolder(tmp_path / "new").sweep.exists()
+
+
+def test_a_mixer_that_is_broken_is_refused_before_a_plan(asked, tmp_path, monkeypatch):
+    """Catches a traceback from the first measurement for a user's own mixer."""
+    monkeypatch.setattr(opening, "measure_steps", None)
+    mixers = ("based", "tests.models.test_own_mixers:Failing")
+    with pytest.raises(UserError, match=r"model\.mixer 'tests.*:Failing': "):
+        run.choose_architecture(dataclasses.replace(asked, mixers=mixers), tmp_path / "new")
 
 
 @pytest.fixture
