@@ -30,7 +30,7 @@ from mecheval_jax.selection.table import choice_table
 from mecheval_jax.selection.timing import options_of
 from mecheval_jax.store.choice import CHOICE, Advice, ChoiceFolder
 from mecheval_jax.store.left_out import LeftOut
-from mecheval_jax.store.sweep_folder import GroupFolder
+from mecheval_jax.store.sweep_folder import GroupFolder, GroupStatus
 from mecheval_jax.sweeps.group import Options
 from mecheval_jax.sweeps.plan import Sweep
 from mecheval_jax.sweeps.run import SweepOutcome, collect, run_sweep
@@ -129,7 +129,17 @@ def _trained(sweep: Sweep, folder: ChoiceFolder, options: Options, clock: Deadli
             raise
         say("the time for training is over: going on with what is finished")
         collect(folder)
-        return SweepOutcome({})
+        return SweepOutcome(_failures(sweep, folder))
+
+
+def _failures(sweep: Sweep, folder: ChoiceFolder) -> dict[str, Exception]:
+    """Groups that have failed by what their statuses say, with the error of each."""
+    left_out, failed = LeftOut(), {}
+    for group in sweep.groups:
+        status = left_out.part(group.name, folder.group(group.name).read_status, GroupStatus())
+        if status.state == "failed":
+            failed[group.name] = RuntimeError(status.error)
+    return failed
 
 
 def _measured(

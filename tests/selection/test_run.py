@@ -15,6 +15,7 @@ from mecheval_jax.selection.deadline import Deadline
 from mecheval_jax.selection.plan import Size, Timing, sweep_of
 from mecheval_jax.selection.request import MULTIPLES, ChoiceRequest
 from mecheval_jax.store.choice import ABSTAINED, UNFINISHED, ChoiceFolder
+from mecheval_jax.store.sweep_folder import GroupStatus
 from mecheval_jax.sweeps.plan import open_folder, plan_of
 from mecheval_jax.sweeps.run import SweepOutcome
 from tests.selection.conftest import ARGUMENTS
@@ -140,6 +141,20 @@ def test_groups_that_failed_are_told(planned, asked, monkeypatch):
     assert made.outcome is failed
     (answer, *_) = made.advice.paragraphs
     assert "(based of width 16, which failed: no such device)" in answer.text
+
+
+def test_groups_that_failed_before_the_time_was_over_are_told(planned, asked, monkeypatch):
+    """Catches code 0 of a choice in which a group failed and the next was stopped by the clock."""
+
+    def stopped(sweep, path, *_, **__):
+        failed = GroupStatus(state="failed", error="no such device")
+        planned.group(sweep.groups[0].name).write_status(failed)
+        raise Stopped
+
+    monkeypatch.setattr(run, "run_sweep", stopped)
+    made = run.choose_architecture(dataclasses.replace(asked, budget=1e-3), planned.path)
+    assert str(made.outcome.failed["000_based_width_16"]) == "no such device"
+    assert "(based of width 16, which failed: no such device)" in made.advice.paragraphs[0].text
 
 
 FAILING = """
