@@ -62,7 +62,7 @@ class Asked:
         steps: Steps of a run.
         epochs: How often a run of so many steps reads each train document; None where documents
             are made anew.
-        documents: Number of train documents; None likewise.
+        documents: Number of train documents that are read again; None likewise.
         failed: Why groups have failed, by their names.
     """
 

@@ -17,6 +17,7 @@ from mecheval_jax.console import say
 from mecheval_jax.errors import Interrupted, UserError, one_line
 from mecheval_jax.evaluation.subject import documents_of
 from mecheval_jax.evaluation.verdict.measurement import why_not_judged
+from mecheval_jax.experiment import Experiment
 from mecheval_jax.machine import is_out_of_memory
 from mecheval_jax.models.own_mixers import check_own_mixers
 from mecheval_jax.selection.advice import Asked, advise
@@ -142,6 +143,21 @@ def _failures(sweep: Sweep, folder: ChoiceFolder) -> dict[str, Exception]:
     return failed
 
 
+def read_again(experiment: Experiment) -> tuple[int | None, float | None]:
+    """Number of train documents that a training reads again, and how often it reads each.
+
+    Returns:
+        None and None where each document is made anew.
+    """
+    training = experiment.training
+    read = training.steps * training.batch_size
+    found = [experiment.task.sizes().get("train")]
+    if training.training_batches is not None and training.training_batches < training.steps:
+        found.append(training.training_batches * training.batch_size)
+    documents = min((number for number in found if number is not None), default=None)
+    return documents, None if documents is None else read / documents
+
+
 def _measured(
     measure: Callable[[GroupFolder], None], folder: ChoiceFolder, sweep: Sweep, clock: Deadline
 ) -> None:
@@ -180,7 +196,7 @@ def _concluded(
     """The table and the advice, written and said, and the page."""
     folder.write_choice(choice_table(folder, sweep.groups, request.lengths[0]))
     table, training = folder.read_choice(), request.experiment.training
-    documents = request.experiment.task.sizes().get("train")
+    documents, epochs = read_again(request.experiment)
     rates = dict.fromkeys(e.training.learning_rate for e in sweep.experiments)
     asked = Asked(
         commands=commands,
@@ -188,7 +204,7 @@ def _concluded(
         rates=tuple(rates),
         seeds=request.seeds,
         steps=training.steps,
-        epochs=training.steps * training.batch_size / documents if documents else None,
+        epochs=epochs,
         documents=documents,
         failed={name: one_line(error, 300) for name, error in outcome.failed.items()},
     )

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import time
+import types
 
 import pytest
 
@@ -18,6 +19,7 @@ from mecheval_jax.store.choice import ABSTAINED, UNFINISHED, ChoiceFolder
 from mecheval_jax.store.sweep_folder import GroupStatus
 from mecheval_jax.sweeps.plan import open_folder, plan_of
 from mecheval_jax.sweeps.run import SweepOutcome
+from mecheval_jax.training.config import TrainingConfig
 from tests.selection.conftest import ARGUMENTS
 from tests.support import document_lines, forked
 
@@ -155,6 +157,25 @@ def test_groups_that_failed_before_the_time_was_over_are_told(planned, asked, mo
     made = run.choose_architecture(dataclasses.replace(asked, budget=1e-3), planned.path)
     assert str(made.outcome.failed["000_based_width_16"]) == "no such device"
     assert "(based of width 16, which failed: no such device)" in made.advice.paragraphs[0].text
+
+
+@pytest.mark.parametrize(
+    ("train", "batches", "documents", "epochs"),
+    [
+        (None, None, None, None),
+        (None, 5, 40, 4.0),
+        (None, 20, None, None),  # each is read once
+        (64, None, 64, 2.5),
+        (64, 5, 40, 4.0),
+        (64, 10, 64, 2.5),
+    ],
+)
+def test_how_often_documents_are_read(train, batches, documents, epochs):
+    """Catches passes over a whole file told of a training that replays a part of it."""
+    training = TrainingConfig(steps=20, batch_size=8, training_batches=batches)
+    task = types.SimpleNamespace(sizes=lambda: {} if train is None else {"train": train})
+    experiment = types.SimpleNamespace(training=training, task=task)
+    assert run.read_again(experiment) == (documents, epochs)
 
 
 FAILING = """
