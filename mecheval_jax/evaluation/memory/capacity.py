@@ -10,7 +10,8 @@ numbers, random keys and V values:
 
 N counts all numbers of the state, in every layer and in short convolutions, since the model could
 use them all; what theory predicts is therefore rather too high. For attention the state grows with
-the document, and there is no prediction.
+the document, and there is no prediction; nor of a mixer without a recurrent form, whose state is
+not known.
 """
 
 import math
@@ -33,7 +34,7 @@ from mecheval_jax.evaluation.memory.sizes import (
 )
 from mecheval_jax.evaluation.rows import describe_share
 from mecheval_jax.evaluation.subject import Subject
-from mecheval_jax.models.decoding import state_bytes
+from mecheval_jax.models.decoding import known_state_bytes
 from mecheval_jax.statistics.bootstrap import Bootstrap
 from mecheval_jax.statistics.thresholds import curve, fit_threshold
 from mecheval_jax.tasks.base import Batch, Task, divider_or
@@ -76,8 +77,8 @@ def capacity_rows(subject: Subject, options: CapacityConfig) -> Iterator[dict[st
     sizes = tuple(tasks)
     batches = documents_of_sizes(subject, list(tasks.values()))
     evaluation, rows, counts = subject.evaluation, [], []
-    held = [state_bytes(subject.config, task.max_length) for task in tasks.values()]
-    fixed = held[0] == held[-1]
+    held = [known_state_bytes(subject.config, task.max_length) for task in tasks.values()]
+    fixed = held[0] is not None and held[0] == held[-1]
 
     def row(metric: str, index: int, value: float | None, **cells: Any) -> dict[str, Any]:
         place = {"metric": metric, "pairs": sizes[index], "place": None, "state_bytes": held[index]}

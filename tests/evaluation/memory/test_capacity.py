@@ -63,6 +63,16 @@ def test_places_among_the_pairs_of_a_task_without_a_divider():
     assert places == [0.125, 0.375, 0.625, 0.875]
 
 
+def test_a_mixer_without_a_recurrent_form():
+    """Catches recall that is refused because the size of the state is not known."""
+    subject = planted_memory.lively("tests.support.silent:Silent")
+    table = pd.DataFrame(capacity_rows(subject, CapacityConfig(pairs=(2, 4))))
+    assert list(table.loc[table["metric"] == "recall", "pairs"]) == [2, 4]
+    assert "threshold" in set(table["metric"])
+    assert {"hashing", "additive_threshold"}.isdisjoint(table["metric"])
+    assert table["state_bytes"].isna().all()
+
+
 def test_a_number_of_pairs_that_a_task_cannot_have_is_left_out():
     """Catches an analysis that ends at one pair, which is no cycle."""
     task = HopRecall(pairs=4, hops=2, vocabulary=8, queries=2)
