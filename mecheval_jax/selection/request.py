@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from mecheval_jax import programs
 from mecheval_jax.errors import UserError, choose
+from mecheval_jax.evaluation.cost.measure import FEWEST_TOKENS
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.fields import LARGEST, LARGEST_NUMBER, MOST_SEEDS, check_once
 from mecheval_jax.models.language_model import ModelConfig
@@ -75,12 +76,12 @@ class ChoiceRequest:
             ("--learning_rates", self.rates),
         ):
             check_once(name, values)
-        for name, number, most in (
-            ("--seeds", self.seeds, MOST_SEEDS),
-            ("--length", self.length, LARGEST // max(MULTIPLES)),
+        for name, number, least, most in (
+            ("--seeds", self.seeds, 1, MOST_SEEDS),
+            ("--length", self.length, FEWEST_TOKENS, LARGEST // max(MULTIPLES)),
         ):
-            if not 1 <= number <= most:
-                raise UserError(f"{name} is {number}: 1 to {most:,}")
+            if not least <= number <= most:
+                raise UserError(f"{name} is {number}: {least} to {most:,}")
         for rate in self.rates:
             if not 0 < rate <= LARGEST_NUMBER:
                 raise UserError(f"--learning_rates has {rate:g}: above 0, to {LARGEST_NUMBER:g}")

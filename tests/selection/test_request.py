@@ -49,6 +49,7 @@ def test_times_in_words(seconds, text):
         ({"mixers": ("based,mamba,based",)}, "3 mixers for 2 layers"),
         ({"seeds": 0}, "--seeds is 0"),
         ({"length": -4}, "--length is -4"),
+        ({"length": 1}, "--length is 1: 2 to 134,217,727"),
     ],
 )
 def test_what_cannot_be_asked(changes, message):

@@ -22,6 +22,9 @@ from mecheval_jax.partitioning.memory import free_memory
 LENGTHS = (128, 512, 2048, 8192, 32768)
 """Default lengths of context, in tokens."""
 
+FEWEST_TOKENS = 2
+"""Length of the shortest context of which costs are measured."""
+
 SHARE = 0.5
 """Share of the free memory that a program may need by the compiler's account.
 
@@ -60,8 +63,10 @@ class CostOptions(Section, section="cost"):
         self.some("programs")
         self.once("lengths", "programs")
         for length in self.lengths:
-            if length < 2:
-                raise UserError(f"cost.lengths has {length}: a context has at least 2 tokens")
+            if length < FEWEST_TOKENS:
+                raise UserError(
+                    f"cost.lengths has {length}: a context has at least {FEWEST_TOKENS} tokens"
+                )
         for name in self.programs:
             choose("program of cost.programs", name, PROGRAMS)
         self.require(POSITIVE, "seconds")
