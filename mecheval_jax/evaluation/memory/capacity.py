@@ -78,7 +78,6 @@ def capacity_rows(subject: Subject, options: CapacityConfig) -> Iterator[dict[st
     batches = documents_of_sizes(subject, list(tasks.values()))
     evaluation, rows, counts = subject.evaluation, [], []
     held = [known_state_bytes(subject.config, task.max_length) for task in tasks.values()]
-    fixed = held[0] is not None and held[0] == held[-1]
 
     def row(metric: str, index: int, value: float | None, **cells: Any) -> dict[str, Any]:
         place = {"metric": metric, "pairs": sizes[index], "place": None, "state_bytes": held[index]}
@@ -110,8 +109,9 @@ def capacity_rows(subject: Subject, options: CapacityConfig) -> Iterator[dict[st
         yield from (row("fit", index, float(p)) for index, p in enumerate(fitted))
     ends = {"low": found.low, "high": found.high, "beyond": found.beyond}
     yield row("threshold", last, found.value, **ends)
-    if fixed:
-        numbers, values = held[-1] / NUMBER, round(1 / subject.task.chance)
+    size = held[-1]
+    if size is not None and held[0] == size:
+        numbers, values = size / NUMBER, round(1 / subject.task.chance)
         for index, n in enumerate(sizes):
             yield row("hashing", index, hashing_recall(numbers, n, values))
         yield row("additive_threshold", last, additive_capacity(numbers))
