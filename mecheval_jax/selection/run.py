@@ -25,7 +25,7 @@ from mecheval_jax.selection.circuit import measure_circuit
 from mecheval_jax.selection.deadline import Deadline
 from mecheval_jax.selection.opening import planned, shapes_of
 from mecheval_jax.selection.places import measure_places
-from mecheval_jax.selection.plan import TRAINING_SHARE
+from mecheval_jax.selection.plan import TRAINING_SHARE, Size, changes_of
 from mecheval_jax.selection.request import ChoiceRequest, Commands, commands_of
 from mecheval_jax.selection.table import choice_table
 from mecheval_jax.selection.timing import options_of
@@ -33,7 +33,7 @@ from mecheval_jax.store.choice import CHOICE, Advice, ChoiceFolder
 from mecheval_jax.store.left_out import LeftOut
 from mecheval_jax.store.sweep_folder import GroupFolder, GroupStatus
 from mecheval_jax.sweeps.group import Options
-from mecheval_jax.sweeps.plan import Sweep
+from mecheval_jax.sweeps.plan import Sweep, plan
 from mecheval_jax.sweeps.run import SweepOutcome, collect, run_sweep
 
 
@@ -104,14 +104,16 @@ def _checked(request: ChoiceRequest) -> str | None:
         The reason why no mechanism is looked at; None if they are.
 
     Raises:
-        UserError: If roles or corruptions are asked for that documents lack, or a mixer of the
-            user's own does not keep what mixers promise.
+        UserError: If a run cannot be, or two are the same, or roles or corruptions are asked for
+            that documents lack, or a mixer of the user's own does not keep what mixers promise.
     """
-    experiment = request.experiment
+    experiment, shapes = request.experiment, request.shapes()
+    everything = Size(request.widths, request.rates, request.seeds)
+    plan(experiment.as_dict(), changes_of(request, everything, [*shapes]))
     unjudged = why_not_judged(experiment.task, documents_of(experiment))
     if not unjudged:
         experiment.evaluation.check_against(experiment.task)
-    for model in request.shapes().values():
+    for model in shapes.values():
         check_own_mixers(model)
     return unjudged
 

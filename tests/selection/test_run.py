@@ -10,6 +10,7 @@ import pytest
 from configs import documents
 from mecheval_jax.errors import Stopped, UserError
 from mecheval_jax.experiment import Experiment
+from mecheval_jax.fields import LARGEST_SEED
 from mecheval_jax.files import read_json, read_table
 from mecheval_jax.selection import opening, run
 from mecheval_jax.selection.deadline import Deadline
@@ -105,6 +106,19 @@ def test_what_documents_lack_is_refused_before_a_plan(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"no corruption 'value', since .* line 1 of"):
         run.choose_architecture(request, tmp_path / "new")
     assert not ChoiceFolder(tmp_path / "new").sweep.exists()
+
+
+def test_runs_that_cannot_be_are_refused_before_a_plan(asked, tmp_path, monkeypatch):
+    """Catches a last seed and a second rate that are refused when every step was measured."""
+    monkeypatch.setattr(opening, "measure_steps", None)
+    training = dataclasses.replace(asked.experiment.training, seed=LARGEST_SEED)
+    last = dataclasses.replace(asked.experiment, training=training)
+    for changes, message in (
+        ({"experiment": last}, f"training.seed is {LARGEST_SEED + 1}"),
+        ({"rates": (1e-2, 1.00000001e-2)}, "members 0 and 2 are the same run"),
+    ):
+        with pytest.raises(UserError, match=message):
+            run.choose_architecture(dataclasses.replace(asked, **changes), tmp_path / "new")
 
 
 def test_a_mixer_that_is_broken_is_refused_before_a_plan(asked, tmp_path, monkeypatch):
