@@ -23,6 +23,7 @@ REASONS = {
     "answer comes from elsewhere (of two pairs, it can be found by excluding the other)",
     "faint": "corrupting the pair changes the answer's probability by {gap:.4f}: too little to say "
     "what restores it",
+    "faint_logit": "corrupting the pair changes the answer too little to say what restores it",
     "thin": "{documents} documents have a pair to look for: it takes {fewest}",
     "unlocated": "all positions that were looked at restore {named} together at the input of layer "
     "{layer}: something else carries the answer",
@@ -78,6 +79,8 @@ def reason_of(
     name, layer = step
     if name == "not_learned" and not numbers["accuracy_least"] > numbers["floor"]:
         name = "not_better"
+    if name == "faint" and measure == "logit":
+        name = "faint_logit"
     facts = {"fewest": FEWEST_DOCUMENTS, "layer": layer, "likeliest": "", "chance": 0.0}
     if name == "unsure":
         facts |= {"likeliest": CLASSES[layer], "chance": probabilities[CLASSES[layer]]}
@@ -90,14 +93,18 @@ def reason_of(
 def _words(
     rows: list[dict[str, Any]], layer: int, place: tuple[str, str, str], logits: bool
 ) -> str:
-    """An attribution of a layer in words: value [low, high], or its value in logits."""
+    """An attribution of a layer in words: value [low, high], or its value in logits.
+
+    Of a single document no interval is known, and the value stands alone.
+    """
     kind, direction, role = place
     for row in rows:
         same = (row["kind"], row["direction"], row["role"]) == (kind, direction, role)
         if same and SitePath.parse(row["site"]).layer == layer:
-            if row["value"] is None:
+            value = row["logit" if logits else "value"]
+            if value is None:
                 return "nothing that can be told"
-            if logits:
-                return f"{row['logit']:z.2f}"
-            return f"{row['value']:z.2f} [{row['low']:z.2f}, {row['high']:z.2f}]"
+            if logits or row["low"] is None:
+                return f"{value:z.2f}"
+            return f"{value:z.2f} [{row['low']:z.2f}, {row['high']:z.2f}]"
     return "nothing"

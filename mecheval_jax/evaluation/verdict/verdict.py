@@ -117,7 +117,10 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
     gap_low, gap_high = gap.interval(confidence)
     different = evidence.documents[0] if bootstrap.crossed else evidence.documents.sum()
     thin = int(different) < FEWEST_DOCUMENTS
-    faint = not thin and not gap_low > SMALLEST_GAP
+    # Without a gap in logits there are no shares of it, however much the probability changes.
+    in_logits = evidence.gap("logit", bootstrap).mean().value
+    faint = dict.fromkeys(MEASURES, not thin and not gap_low > SMALLEST_GAP)
+    faint["logit"] |= not thin and not in_logits > SMALLEST_GAP
 
     def apply(
         measure: str, read: Callable[[Estimate], Any], learned: np.ndarray, limits: rule.Thresholds
@@ -127,7 +130,7 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
             cell[:4]: np.broadcast_to(np.nan if _is_thin(cell, estimate) else read(estimate), size)
             for cell, estimate in zip(evidence.cells, shares[measure], strict=True)
         }
-        facts = rule.Facts(evidence.layers, known, learned, faint, thin, evidence.silent)
+        facts = rule.Facts(evidence.layers, known, learned, faint[measure], thin, evidence.silent)
         return rule.classify(facts, limits)
 
     # Apply the rule to estimates, to replicates, and to estimates under other thresholds.

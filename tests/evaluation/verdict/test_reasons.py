@@ -79,6 +79,19 @@ def test_a_step_taken_in_logits_has_their_numbers():
     assert said.startswith("in logits, the input of layer 1 restores -0.37 at the pair, and -0.37")
 
 
+def test_what_is_not_known_is_said():
+    """Catches a traceback at the end of a run: of one document there is a value and no interval,
+    and where the logits of the answer do not change there are no shares of them."""
+    known = NUMBERS["attributions"]
+    alone = row("reading", 0, "withhold", "uninvolved", 0.12) | {"low": None, "high": None}
+    said = reason_of(("retrieved", 0), NUMBERS | {"attributions": [*known[:-2], alone]}, CHANCES)
+    assert "(0.12 if one that is not asked)" in said
+    without = NUMBERS | {"attributions": [one | {"logit": None} for one in known]}
+    said = reason_of(("unlocated", 1), without, CHANCES, "logit")
+    assert "restore nothing that can be told together" in said
+    assert reason_of(("faint", -1), without, CHANCES, "logit").startswith("in logits, corrupting")
+
+
 def test_no_better_than_a_heuristic_is_said_first():
     """Catches a small gap named where the model answers no better than by a heuristic."""
     said = reason_of(("not_learned", -1), NUMBERS | {"accuracy_least": 0.2}, CHANCES)
@@ -92,4 +105,6 @@ def test_every_step_of_the_rule_has_its_reason():
     """Catches a step whose verdict cannot be written."""
     steps = set(re.findall(r'settle\([^"]*"\w+",\s+"(\w+)"', inspect.getsource(rule.classify)))
     assert len(steps) >= 13
-    assert set(REASONS) == steps | {rule.NOT_LEARNED, "not_better", "measures_differ", "unsure"}
+    assert set(REASONS) == steps | {
+        *(rule.NOT_LEARNED, "not_better", "faint_logit", "measures_differ", "unsure")
+    }

@@ -1,12 +1,18 @@
 """The verdict: known mechanisms get their name, and evidence that does not suffice gets none."""
 
+import dataclasses
+
+import numpy as np
 import pytest
 
+from mecheval_jax.evaluation.patching.exchange import CLEAN
 from mecheval_jax.evaluation.verdict.evidence import Evidence
+from mecheval_jax.evaluation.verdict.exchanges import CORRUPTED
 from mecheval_jax.evaluation.verdict.rule import label
 from mecheval_jax.evaluation.verdict.verdict import judge, judge_replicates
+from mecheval_jax.tasks.scoring import MEASURES
 from tests.support import planted
-from tests.support.fabricated import EVALUATION, INDUCED, evidence_on, verdict_on
+from tests.support.fabricated import DIRECT, EVALUATION, INDUCED, evidence_on, verdict_on
 from tests.support.planted_kinds import KINDS, RIGHT, WRONG
 
 QUICK = ("induction", "direct", "delayed", "split storage", "at value", "at value+2, layer 1")
@@ -79,6 +85,24 @@ def test_the_evidence_holds_the_numbers():
     assert all(
         e["low"] <= e["value"] + 1e-9 and e["value"] <= e["high"] + 1e-9
         for e in found["attributions"]
+    )
+
+
+def test_what_one_document_or_no_logit_tells_is_no_traceback():
+    """Catches a verdict that is lost because an interval, or a share of logits, is not known."""
+    found = evidence_on(DIRECT)
+    placebo = [cell.role == "uninvolved" and cell.kind == "reading" for cell in found.cells]
+    present = found.present.copy()
+    present[placebo] = np.arange(present.shape[1]) == 0
+    verdict = judge(dataclasses.replace(found, present=present), EVALUATION)
+    assert (verdict.verdict, verdict.layer) == ("direct_retrieval", 0)
+    # The answer's probability depends on the pair, its logit less the mean of all does not.
+    ends = found.ends.copy()
+    ends[MEASURES.index("logit"), CLEAN] = ends[MEASURES.index("logit"), CORRUPTED]
+    verdict = judge(dataclasses.replace(found, ends=ends), EVALUATION)
+    assert (verdict.verdict, verdict.elsewhere) == ("undecided", None)
+    assert verdict.reason == (
+        "in logits, corrupting the pair changes the answer too little to say what restores it"
     )
 
 
