@@ -172,7 +172,7 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
     verdict = Verdict(
         verdict=name,
         layer=layer if layer >= 0 else None,
-        binding=_binding(name, layer, evidence, shares["probability"]),
+        binding=_binding(name, layer, step[0], evidence, shares["probability"]),
         reason=reason_of(step, numbers, probabilities, measure),
         probabilities=probabilities,
         evidence=numbers,
@@ -240,14 +240,19 @@ def _span(
     return [round(float(low), 2), round(float(high), 2)]
 
 
-def _binding(name: str, layer: int, evidence: Evidence, shares: list[Estimate]) -> str | None:
-    """Position at which a convolution forms the pair, in the layers that the class allows."""
+def _binding(
+    name: str, layer: int, step: str, evidence: Evidence, shares: list[Estimate]
+) -> str | None:
+    """Position at which a convolution forms the pair, in the layers that the class allows.
+
+    Local operations behind the cut at which routes are mixed restore what they read there.
+    """
     if name == "direct_retrieval":
         return NO_BINDING  # the rule has excluded it
     places = {
         "convolutional_binding": range(layer, layer + 1),
         "induction": range(layer),  # bound before the layer that looks up
-        "mixed": range(layer + 1),
+        "mixed": range(layer + (step == "two_routes_inside")),
     }
     if name not in places:
         return None

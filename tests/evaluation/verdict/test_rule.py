@@ -137,6 +137,15 @@ def test_what_local_operations_form(local, name, binding):
     assert (verdict.verdict, verdict.binding) == (name, binding)
 
 
+@pytest.mark.parametrize(("layer", "binding"), [(0, "convolution_at_value"), (1, "none")])
+def test_a_pair_that_stands_at_the_cut_was_formed_below_it(layer, binding):
+    """Catches a convolution behind the cut, which restores what it reads, said to form it."""
+    shares = {(1, "pair"): 0.6, (1, "elsewhere"): 0.4}
+    shares |= {(layer, role, "local"): 0.6 for role in ("pair", "value")}
+    verdict = verdict_on(shares, local=(layer,))
+    assert (verdict.verdict, verdict.layer, verdict.binding) == ("mixed", 1, binding)
+
+
 def test_a_layer_below_that_retrieves_raw_pairs_is_a_second_route():
     """Catches the class of the layer that gives most for all of the answer."""
     shares = {(1, "loose"): 0.7, (1, "question"): 0.3, (1, "elsewhere"): 1.0}
