@@ -87,9 +87,17 @@ def judge_together(
         The verdict, and whether each run has learned, by its name.
 
     Raises:
-        UserError: If fewer than two have learned, or the evidence is of different places.
+        UserError: If fewer than two have learned, or the evidence is of different places or of
+            different numbers of documents.
     """
     Evidence.pool(list(found.values()))  # checks all runs, those that are left out included
+    # Some documents would be shared and others not, which is neither crossed nor independent.
+    sizes = {name: int((one.documents + one.left_out).sum()) for name, one in found.items()}
+    if len(set(sizes.values())) > 1:
+        listed = ", ".join(f"{name} on {size}" for name, size in sizes.items())
+        raise UserError(
+            f"the verdicts are of different numbers of documents ({listed}): measure all on as many"
+        )
     learned = {name: judge(one, evaluation).verdict != NOT_LEARNED for name, one in found.items()}
     those = [name for name, ok in learned.items() if ok]
     if len(those) < 2:

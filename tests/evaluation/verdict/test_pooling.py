@@ -1,5 +1,8 @@
 """Which runs are one population, and the verdict on them together."""
 
+import dataclasses
+
+import numpy as np
 import pytest
 
 from mecheval_jax.errors import UserError
@@ -32,6 +35,16 @@ def test_evidence_of_another_model_is_refused_of_a_run_left_out():
     other = evidence_on(DIRECT, correct=0.2, local=(0,))
     with pytest.raises(UserError, match="different architectures"):
         judge_together({"a": GOOD, "b": GOOD, "c": other}, EVALUATION)
+
+
+def test_numbers_of_documents_must_be_the_same():
+    """Catches runs on some of the same documents that are resampled as if all were their own."""
+    few = evidence_on(DIRECT, clean=np.full(30, 0.9), corrupted=np.full(30, 0.1))
+    with pytest.raises(UserError, match=r"a on 40, b on 30\): measure all on as many"):
+        judge_together({"a": GOOD, "b": few}, EVALUATION)
+    # Documents without a pair count as well: it is the number that was measured.
+    others = dataclasses.replace(few, left_out=np.array([10]))
+    assert judge_together({"a": GOOD, "b": others}, EVALUATION)[0].evidence["runs"] == 2
 
 
 def test_a_population_differs_in_seeds():
