@@ -14,7 +14,7 @@ import collections
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from mecheval_jax import trust
-from mecheval_jax.array_types import PyTree
+from mecheval_jax.array_types import Array, PyTree
 from mecheval_jax.errors import UserError
 from mecheval_jax.fields import check_values
 from mecheval_jax.files import read_json, write_json
@@ -123,8 +123,8 @@ def load_collection(path: str | os.PathLike) -> list[Trained]:
         }
         if not own:
             raise UserError(f"{path} lacks the parameters of {name!r}, which the .json lists")
+        check_parameters(own, config, f"{path}: {name}")
         params = unflatten_dict(own, sep="/")
-        check_parameters(params, config, f"{path}: {name}")
         found.append(Trained(values["mechanism"], values["seed"], config, params, task))
     _check_names(found, str(path))
     return found
@@ -155,19 +155,21 @@ def _made(kind: type, values: dict[str, Any], where: str) -> Any:
     return kind(**values)
 
 
-def check_parameters(params: PyTree, config: ModelConfig, where: str) -> None:
-    """Raise UserError unless these are parameters of such a model, and finite."""
-    expected, given = (
-        {path: leaf.shape for path, leaf in flatten_dict(tree, sep="/").items()}
-        for tree in (parameter_shapes(config), params)
-    )
-    if wrong := sorted(expected.items() ^ given.items()):
+def check_parameters(
+    given: Mapping[str, Array | np.ndarray], config: ModelConfig, where: str
+) -> None:
+    """Raise UserError unless these are parameters of such a model, by their paths, and finite."""
+    expected = {
+        path: leaf.shape for path, leaf in flatten_dict(parameter_shapes(config), sep="/").items()
+    }
+    shapes = {path: leaf.shape for path, leaf in given.items()}
+    if wrong := sorted(expected.items() ^ shapes.items()):
         path, _ = wrong[0]
         raise UserError(
-            f"{where}: parameter {path} is {given.get(path, 'absent')}, and "
+            f"{where}: parameter {path} is {shapes.get(path, 'absent')}, and "
             f"{expected.get(path, 'absent')} in a model of its config"
         )
-    for path, leaf in flatten_dict(params, sep="/").items():
+    for path, leaf in given.items():
         if not np.isfinite(leaf).all():
             raise UserError(f"{where}: parameter {path} has a value that is not finite")
 

@@ -71,7 +71,7 @@ def program(name: str, seed: int | None = None) -> Planted:
         output_norm="none",
         tied=False,
     )
-    check_parameters(unflatten_dict(weights, sep="/"), config, f"{FILE} is damaged")
+    check_parameters(weights, config, f"{FILE} is damaged")
     if seed is not None:
         drawn = np.random.default_rng(seed).normal(size=(width, width))
         turn = np.linalg.qr(drawn)[0]

@@ -8,6 +8,7 @@ import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.ground_truth.collection import Trained, load_collection, save_collection
+from mecheval_jax.interop.safetensors_file import load_safetensors, save_safetensors
 from tests.support import planted
 
 
@@ -76,6 +77,15 @@ def test_numbers_that_are_not_finite_are_named(path):
     models[1].params["token_embedding"]["embedding"] *= np.nan
     save_collection(path, models)
     with pytest.raises(UserError, match=r"seed 1: parameter token_embedding/embedding has a value"):
+        load_collection(path)
+
+
+def test_a_parameter_inside_another_is_named(path):
+    """Catches a traceback of the library that puts paths into a tree."""
+    arrays = load_safetensors(path)
+    arrays[f"{next(iter(arrays))}/x"] = np.zeros(2, np.float32)
+    save_safetensors(path, arrays, overwrite=True)
+    with pytest.raises(UserError, match=r"/x is \(2,\), and absent in a model of its config"):
         load_collection(path)
 
 
