@@ -3,8 +3,10 @@
 A replicate draws documents with replacement. Of several runs it draws runs as well. If runs have
 documents of their own, runs are drawn first, and then documents of each drawn run. If runs share
 their documents, both are crossed: runs and documents are drawn independently of each other, and a
-run and a document count as often as both were drawn (the pigeonhole bootstrap, Owen 2007). Either
-way a replicate is a row of weights over all documents, and a mean over it is a product.
+run and a document count as often as both were drawn (the pigeonhole bootstrap, Owen 2007). Where
+some runs share their documents and others do not, they are drawn as if each had its own, and the
+variance of what is shared is added (`crossed.shared_variance`). Either way a replicate is a row of
+weights over all documents, and a mean over it is a product.
 
 Both ways of drawing twice count some of the variance twice. Replicates are therefore rescaled to
 the variance over runs and documents (`crossed`). Those of a single run of n documents are spread by
@@ -19,7 +21,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mecheval_jax.statistics.crossed import combined, variance_of
+from mecheval_jax.statistics.crossed import combined, shared_part, shared_variance, variance_of
 from mecheval_jax.statistics.intervals import Interval, bca_interval, variance_of_answers, wilson
 from mecheval_jax.statistics.student import quantile, students
 
@@ -81,11 +83,23 @@ class Bootstrap:
         resamples: Number of replicates.
         seed: Seed of the draws.
         crossed: Whether all runs are on the same documents, in the same order.
+        sets: For each run the number of its set of documents, which is that of the runs on the same
+            documents, in the same order; all the same if `crossed`, and all different if None.
     """
 
-    def __init__(self, runs: Sequence[int], resamples: int, seed: int, *, crossed: bool = False):
+    def __init__(
+        self,
+        runs: Sequence[int],
+        resamples: int,
+        seed: int,
+        *,
+        crossed: bool = False,
+        sets: Sequence[int] | None = None,
+    ):
         self.runs, self.resamples, self.seed = tuple(runs), resamples, seed
-        self.crossed = crossed and len(runs) > 1
+        alone = [0] * len(runs) if crossed else range(len(runs))
+        self.sets = np.asarray(alone if sets is None else sets)
+        self.crossed = len(runs) > 1 and len(set(self.sets.tolist())) == 1
         units = runs if len(runs) > 1 else np.ones(runs[0], int)
         # Units that the jackknife leaves out: runs or, for a single run, documents.
         self._unit = np.repeat(np.arange(len(units)), units)
@@ -104,8 +118,8 @@ class Bootstrap:
     ) -> Estimate:
         """Ratio of sums over the documents where `present` holds; NaN if it divides by 0."""
         # Of documents that runs share, those that are present in a run at least.
-        counted = present.reshape(len(self.runs), -1).any(axis=0) if self.crossed else present
-        documents = int(counted.sum())
+        counted = [table.any(axis=0) for table in self._tables(present)]
+        documents = int(sum(each.sum() for each in counted))
         if not documents:
             return Estimate(np.nan, np.full(self.resamples, np.nan), 0)
         parts = (np.asarray(part, np.float64) for part in (numerator, denominator))
@@ -126,12 +140,25 @@ class Bootstrap:
         acceleration = _acceleration(_quotient(*remaining))
         return Estimate(value, samples, documents, acceleration, degrees)
 
-    def _variance(self, influence: np.ndarray, counted: np.ndarray) -> tuple[float, float]:
+    def _tables(self, values: np.ndarray) -> list[np.ndarray]:
+        """Values of all documents as tables [run, document], one for each set of documents."""
+        parts = np.split(values, np.cumsum(self.runs)[:-1])
+        return [
+            np.stack([parts[run] for run in np.flatnonzero(self.sets == one)])
+            for one in np.unique(self.sets)
+        ]
+
+    def _variance(
+        self, influence: np.ndarray, counted: Sequence[np.ndarray]
+    ) -> tuple[float, float]:
         """Variance of an estimate over runs and the counted documents; its degrees of freedom."""
+        pairs = zip(self._tables(influence), counted, strict=True)
+        tables = [table[:, here] for table, here in pairs]
         if self.crossed:
-            return variance_of([influence.reshape(len(self.runs), -1)[:, counted]], True)
-        # Each run has its own documents, and maybe another number of them: only runs count.
-        return variance_of([np.bincount(self._unit, influence)[:, None]], False)
+            return variance_of(tables, True)
+        # Runs may have other numbers of documents: only their sums are compared.
+        between = variance_of([np.bincount(self._unit, influence)[:, None]], False)
+        return combined([between, shared_variance(tables)])
 
 
 def bootstrap_weights(
@@ -216,9 +243,9 @@ def share_interval(
         return wilson(hits, round(whole), confidence), samples
     of_answer = variance_of_answers(hits, whole)
     parts = [variance_of([((right - hits / whole * trials) / whole)[:, None]], False)]
-    if bootstrap.crossed:
+    if shared := shared_part(np.unique(bootstrap.sets, return_counts=True)[1]):
         documents = float(trials[0])
-        parts.append((of_answer / documents, max(documents - 1, 1.0)))
+        parts.append((of_answer / documents * shared, max(documents - 1, 1.0)))
     variance, degrees = combined(parts, least=of_answer / whole)
     spread, value = np.sqrt(variance), hits / whole
     half = quantile((1 + confidence) / 2, degrees) * spread

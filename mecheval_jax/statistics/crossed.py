@@ -124,6 +124,46 @@ def variance_of(tables: Sequence[np.ndarray], crossed: bool) -> tuple[float, flo
     return combined(parts, twice, least)
 
 
+def shared_part(runs: np.ndarray) -> float:
+    """Part of the variance of shared documents that the spread of runs does not have.
+
+    It is 0 if each run has its own documents, and 1 if all runs have the same.
+
+    Args:
+        runs: [set] Number of runs on each set of documents.
+    """
+    count = int(runs.sum())
+    return float((runs**2).sum() - count) / max(count * (count - 1), 1)
+
+
+def shared_variance(tables: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Variance that comes to that between runs where some are on the same documents.
+
+    With b the effect of a document on all runs of its set, of which there are R_s of R, the mean of
+    all runs has the variance var(b) / D sum_s (R_s / R)^2, and the spread of the runs has all of it
+    but the part (sum_s R_s^2 - R) / (R (R - 1)). What runs of a set have in common tells var(b).
+
+    Args:
+        tables: [run, document] Influences of the runs on each set of documents.
+
+    Returns:
+        The variance, and its degrees of freedom.
+    """
+    runs = np.array([len(table) for table in tables])
+    several = [table - table.mean() for table in tables if len(table) > 1 and table.shape[1] > 1]
+    if not several:
+        return 0.0, 1.0
+    found = 0.0
+    for table in several:
+        count, documents = table.shape
+        both = table.sum(axis=1)[:, None] / documents + table.sum(axis=0)[None] / count
+        size = count * documents / ((count - 1) * (documents - 1))
+        found += _over_documents(table.sum(axis=0))[0] - size * float(((table - both) ** 2).sum())
+    squares = sum(len(table) ** 2 for table in several)
+    degrees = sum(table.shape[1] - 1.0 for table in several)
+    return max(found, 0.0) * runs.sum() ** 2 / squares * shared_part(runs), degrees
+
+
 def combined(
     parts: Sequence[tuple[float, float]], twice: float = 0.0, least: float = 0.0
 ) -> tuple[float, float]:

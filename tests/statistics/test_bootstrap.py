@@ -328,3 +328,36 @@ def test_several_runs_that_are_all_right():
         bootstrap = Bootstrap([320] * 3, 400, seed=1, crossed=shared)
         (low, _), _ = share_interval(asked, asked, 0.95, bootstrap)
         assert low <= wilson(worth, worth)[0] + 1e-3
+
+
+@pytest.mark.parametrize("sizes", [(3, 3), (5, 1), (1, 1, 4)])
+@pytest.mark.parametrize("of_run", [0.02, 1.0])
+def test_documents_that_only_some_runs_share_cover(sizes, of_run):
+    """Catches several seeds on each of several sets of documents taken for independent runs."""
+    draw, documents, runs = np.random.default_rng(0), 60, sum(sizes)
+    sets = np.repeat(np.arange(len(sizes)), sizes)
+    bootstrap = Bootstrap([documents] * runs, 200, seed=1, sets=sets.tolist())
+    covered = 0
+    for _ in range(200):
+        easy = draw.normal(1, 1, (len(sizes), documents))
+        values = (
+            easy[sets] + draw.normal(0, of_run, (runs, 1)) + draw.normal(0, 0.02, easy[sets].shape)
+        )
+        low, high = bootstrap.mean(values.ravel(), np.ones(values.size, bool)).interval(0.95)
+        covered += low <= 1 <= high
+    assert covered / 200 >= 0.88
+
+
+def test_a_document_counts_once_in_its_set():
+    """Catches a document that several runs share counted for each of them."""
+    values, sets = np.arange(20.0), [0, 1, 0, 1]
+    mean = Bootstrap([5] * 4, 50, seed=1, sets=sets).mean(values, values % 5 < 3)
+    assert mean.documents == 6
+    alike = Bootstrap([5] * 4, 50, seed=1, crossed=True)
+    same = Bootstrap([5] * 4, 50, seed=1, sets=[2] * 4)
+    assert alike.crossed
+    assert same.crossed
+    everywhere = np.ones(20, bool)
+    assert same.mean(values, everywhere).interval(0.9) == alike.mean(values, everywhere).interval(
+        0.9
+    )

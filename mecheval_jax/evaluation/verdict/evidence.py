@@ -2,7 +2,8 @@
 
 Documents to which the rule does not apply, because key and value are one token, are counted and
 left out. The evidence of several runs is pooled. If these are on the same documents, runs and
-documents are resampled crossed; otherwise runs are resampled first, and then the documents of each.
+documents are resampled crossed; otherwise runs are resampled first, and then the documents of each,
+and what those have in common that are on the same documents is added to the variance.
 """
 
 import dataclasses
@@ -126,7 +127,9 @@ class Evidence:
                     "runs of different architectures, depths or tasks cannot be pooled: one is "
                     f"read at {words[0]}, another at {words[runs.index(other)]}"
                 )
-        orders = [order_as(run.names, first.names) for run in runs]
+        texts = [np.sort(run.names).tobytes() for run in runs]
+        same = [runs[texts.index(text)] for text in texts]  # the first run on the same documents
+        orders = [order_as(run.names, one.names) for run, one in zip(runs, same, strict=True)]
         joined = {
             name: np.concatenate(
                 [getattr(run, name)[..., at] for run, at in zip(runs, orders, strict=True)], axis=-1
@@ -139,10 +142,20 @@ class Evidence:
         return dataclasses.replace(first, floor=max(run.floor for run in runs), **joined)
 
     @property
+    def sets(self) -> list[int]:
+        """For each run the number of the first one that is on the same documents."""
+        parts = [part.tobytes() for part in np.split(self.names, np.cumsum(self.documents)[:-1])]
+        return [parts.index(part) for part in parts]
+
+    @property
     def crossed(self) -> bool:
-        """Whether all runs are on the same documents."""
-        parts = np.split(self.names, np.cumsum(self.documents)[:-1])
-        return len(parts) > 1 and all(np.array_equal(part, parts[0]) for part in parts[1:])
+        """Whether all of several runs are on the same documents."""
+        return len(self.documents) > 1 and len(set(self.sets)) == 1
+
+    @property
+    def different(self) -> int:
+        """Number of judged documents, of which one that several runs share counts once."""
+        return int(self.documents[np.unique(self.sets)].sum())
 
     @property
     def accuracy(self) -> float:
@@ -152,7 +165,7 @@ class Evidence:
     def bootstrap(self, evaluation: EvaluationConfig) -> Bootstrap:
         """The resamples of documents that all estimates share."""
         runs = tuple(map(int, self.documents))
-        return Bootstrap(runs, evaluation.resamples, evaluation.seed, crossed=self.crossed)
+        return Bootstrap(runs, evaluation.resamples, evaluation.seed, sets=self.sets)
 
     def gap(self, measure: str, bootstrap: Bootstrap) -> Gap:
         """The effect of the corruption on the answer."""

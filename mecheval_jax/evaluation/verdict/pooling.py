@@ -1,8 +1,8 @@
 """One verdict on several runs, which are draws from one population and differ in seeds alone.
 
 Runs that have learned the task are pooled. Intervals resample runs and documents, crossed if all
-runs are on the same documents (`statistics.bootstrap`), with the number of resamples and the
-confidence in the configs of the runs.
+runs are on the same documents, and know of those that only some of them share
+(`statistics.bootstrap`). The number of resamples and the confidence are in the configs of the runs.
 """
 
 from collections.abc import Mapping

@@ -115,8 +115,7 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
     (least, _), _ = share_interval(evidence.correct, evidence.asked, GUARD, bootstrap)
     gap = evidence.gap("probability", bootstrap).mean()
     gap_low, gap_high = gap.interval(confidence)
-    different = evidence.documents[0] if bootstrap.crossed else evidence.documents.sum()
-    thin = int(different) < FEWEST_DOCUMENTS
+    thin = evidence.different < FEWEST_DOCUMENTS
     # Without a gap in logits there are no shares of it, however much the probability changes.
     in_logits = evidence.gap("logit", bootstrap).mean().value
     faint = dict.fromkeys(MEASURES, not thin and not gap_low > SMALLEST_GAP)

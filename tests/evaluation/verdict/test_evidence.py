@@ -87,6 +87,9 @@ def test_evidence_of_an_earlier_version_is_refused(tmp_path):
         Evidence.read(tmp_path / "evidence.npz")
 
 
+PAIR = ("stream", "pair")
+
+
 def test_different_architectures_are_not_pooled():
     """Catches an average over places that are not the same."""
     with pytest.raises(UserError, match="cannot be pooled"):
@@ -129,6 +132,37 @@ def test_shared_documents_in_another_order():
     pooled = Evidence.pool([first, dataclasses.replace(second, **mixed)])
     assert pooled.crossed
     assert judge(pooled, EVALUATION) == judge(Evidence.pool([first, second]), EVALUATION)
+
+
+def test_documents_of_two_seeds():
+    """Catches runs of two data seeds, of which each has several, taken for runs on their own."""
+    draw = np.random.default_rng(0)
+    one, two = (
+        dataclasses.replace(evidence_on({(1, "pair"): draw.uniform(0.3, 1, 40)}), names=names)
+        for names in (np.arange(40), np.arange(100, 140))
+    )
+    order = draw.permutation(40)
+    turned = dataclasses.replace(two, **{name: getattr(two, name)[..., order] for name in ARRAYS})
+    pooled = Evidence.pool([one, two, one, turned])
+    assert (pooled.sets, pooled.different, pooled.crossed) == ([0, 1, 0, 1], 80, False)
+    assert one.sets == [0]
+
+    def width(evidence):
+        bootstrap = evidence.bootstrap(EVALUATION)
+        index = next(i for i, c in enumerate(evidence.cells) if (c.kind, c.role) == PAIR)
+        estimate = evidence.share(index, "probability", evidence.gap("probability", bootstrap))
+        return estimate.spread
+
+    # Copies of two runs know no more than these two on all their documents.
+    both = dataclasses.replace(
+        one,
+        **{
+            name: np.concatenate([getattr(each, name) for each in (one, two)], -1)
+            for name in ARRAYS
+        },
+        documents=np.array([80]),
+    )
+    assert width(pooled) == pytest.approx(width(both), rel=0.25)
 
 
 def test_a_document_that_runs_share_counts_once():
