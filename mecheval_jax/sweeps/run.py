@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 
 from mecheval_jax import machine
@@ -149,7 +150,6 @@ def _run_one(
         # The loss of another process is not a failure of the group.
         with multihost.raise_on_host_loss():
             run_group(plan, own, options, view.update, preemption)
-        gc.collect()  # its compiled programs, which refer to one another
 
     with contextlib.ExitStack() as stack:
         try:
@@ -161,6 +161,7 @@ def _run_one(
         # the others, and they for it.
         again = 0 if multihost.is_multiprocess() else retries
         error = run_with_retries(plan.name, task, again, say)
+        gc.collect()  # its compiled programs, which refer to one another
         if error is not None:
             status = own.read_status()
             status.state, status.error = "failed", one_line(error, 300)
@@ -190,7 +191,7 @@ def run_with_retries(
         say: Function that takes one line for each failure.
 
     Returns:
-        The last error; None if the task was done.
+        The last error, which holds nothing that the task had in memory; None if the task was done.
 
     Raises:
         UserError: If `retries` is negative.
@@ -203,15 +204,28 @@ def run_with_retries(
             raise
         except UserError as error:
             say(f"{name} failed: {error}")
-            return error
+            return _let_go(error)
         except Exception as error:
             text = f"{type(error).__name__}: {one_line(error, 300)}"
             say(f"{name} failed ({text}); {left} {'retry' if left == 1 else 'retries'} left")
             if not left:
-                return error
+                return _let_go(error)
         else:
             return None
     raise AssertionError("retries were checked")
+
+
+def _let_go(error: Exception) -> Exception:
+    """An error without the values of what it ended: arrays on devices, which others need room for.
+
+    Where it was raised can still be told.
+    """
+    link, seen = error, []
+    while link is not None and not any(link is one for one in seen):
+        traceback.clear_frames(link.__traceback__)
+        seen.append(link)
+        link = link.__cause__ or link.__context__
+    return error
 
 
 def collect(folder: SweepFolder) -> int:

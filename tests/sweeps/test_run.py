@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import traceback
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -49,6 +51,30 @@ def test_retries():
     assert len(calls) == 2
     with pytest.raises(UserError, match="retries are -1"):
         sweeps.run_with_retries("g1", task, -1, said.append)
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, UserError])
+def test_an_error_holds_nothing_of_its_group(kind):
+    """Catches parameters of a group that failed, left on the devices while the others train."""
+    held = []
+
+    class Arrays:
+        pass
+
+    def train():
+        arrays = Arrays()
+        held.append(weakref.ref(arrays))
+        raise ValueError("out of luck")
+
+    def task():
+        try:
+            train()
+        except ValueError as error:
+            raise kind("out of luck") from error
+
+    error = sweeps.run_with_retries("g1", task, 0, lambda line: None)
+    assert [found() for found in held] == [None]
+    assert "in task" in "".join(traceback.format_exception(error))
 
 
 def test_what_is_not_retried():
