@@ -6,6 +6,7 @@ This module only determines whether there are other processes; the address of pr
 
 import dataclasses
 import os
+import re
 
 from mecheval_jax.errors import UserError
 
@@ -84,7 +85,7 @@ def check_flags(
     """
     if coordinator is not None:
         host, _, port = coordinator.rpartition(":")
-        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        if not host or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 65536:
             raise UserError(f"--coordinator is {coordinator!r}: give host:port of process 0")
     if processes is not None and processes < 1:
         raise UserError(f"--processes is {processes}: it must be at least 1")

@@ -36,6 +36,7 @@ def test_clusters(environment, variables, found):
         ({"processes": 2, "process_id": 0}, "were given without --coordinator: give all three"),
         ({"coordinator": "here", "processes": 2, "process_id": 0}, "'here': give host:port"),
         ({"coordinator": "here:0", "processes": 2, "process_id": 0}, "'here:0': give host:port"),
+        ({"coordinator": "here:²", "processes": 2, "process_id": 0}, "'here:²': give host:port"),
         ({"coordinator": "a:1", "processes": 2, "process_id": 2}, "--process_id is 2: .* 0 to 1"),
         ({"coordinator": "a:1", "processes": 2, "process_id": -1}, "--process_id is -1"),
         ({"processes": 0}, "--processes is 0: it must be at least 1"),
