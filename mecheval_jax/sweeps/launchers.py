@@ -34,6 +34,16 @@ TIMEOUT_MINUTES = {"local": 365 * 24 * 60, "slurm": 24 * 60}
 LAUNCHER_FLAGS = ("launcher", "slurm", "shard", "groups", "jobs_at_once", "retries")
 """Flags of this program that the command of a job does not repeat."""
 
+KINDS = dict.fromkeys(("array_parallelism", "ntasks_per_node", "signal_delay_s", "time"), int)
+KINDS |= {"use_srun": bool}
+"""Types of Slurm's own parameters that submitit computes with; others are written as given."""
+
+LINES = ("setup", "teardown", "srun_args")
+"""Those that are lists, of which a text gives one entry."""
+
+MAPPING = "additional_parameters"
+"""The one that is a mapping, which a text cannot give."""
+
 MAX_REQUEUES = 1000
 """How often submitit may requeue a job that Slurm ended at its time limit; each time it resumes."""
 
@@ -223,21 +233,23 @@ def parse_parameters(text: str) -> dict[str, Any]:
     machine only the shared ones have an effect.
 
     Raises:
-        UserError: If a name is unknown or has no value.
+        UserError: If a name is unknown or has no value, or the value is of another type.
     """
     from submitit import AutoExecutor
     from submitit.slurm.slurm import SlurmExecutor
 
     shared = AutoExecutor._typed_parameters()
-    valid = sorted(shared.keys() | SlurmExecutor._valid_parameters())
+    valid = sorted((shared.keys() | SlurmExecutor._valid_parameters()) - {MAPPING})
+    kinds = KINDS | shared
     parameters: dict[str, Any] = {}
     for part in filter(None, text.split(",")):
         name, _, value = part.partition("=")
         choose("parameter of --slurm", name, valid)
         if not value:
             raise UserError(f"--slurm: {name} has no value: give {name}=VALUE")
-        kind = bool if value in ("True", "False") else shared.get(name, str)
+        kind = kinds.get(name, bool if value in ("True", "False") else str)
         typed = field_value_of_text(f"--slurm: {name}", value, kind)
+        typed = [typed] if name in LINES else typed
         parameters[name if name in shared else f"slurm_{name}"] = typed
     return parameters
 

@@ -45,9 +45,19 @@ def test_parameters_of_slurm():
         "slurm_exclusive": True,
     }
     assert parse_parameters("") == {}
+    # submitit compares and multiplies these numbers, and joins lists of lines.
+    text = "array_parallelism=4,time=60,ntasks_per_node=2,setup=module load cuda"
+    assert parse_parameters(text) == {
+        "slurm_array_parallelism": 4,
+        "slurm_time": 60,
+        "slurm_ntasks_per_node": 2,
+        "slurm_setup": ["module load cuda"],
+    }
     for wrong, words in (
         ("partitoin=gpu", "'partition'"),
         ("nodes=two", "a whole number"),
+        ("array_parallelism=many", "array_parallelism is 'many': it takes a whole number"),
+        ("additional_parameters=x", "unknown parameter"),
         ("qos", "qos"),
     ):
         with pytest.raises(UserError, match=words):
@@ -189,7 +199,8 @@ def test_slurm_gets_one_array(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     first = f"[ -e {log}.requeued ] || exit {REQUEUE}"
     commands = {"g1": ["bash", "-c", "exit 4"], "g2": ["bash", "-c", first]}
-    jobs = Jobs("slurm", slurm="partition=gpu,timeout_min=30")
+    slurm = "partition=gpu,timeout_min=30,array_parallelism=1,setup=echo ready"
+    jobs = Jobs("slurm", slurm=slurm)
 
     def run_again():  # what Slurm would do: the same task of the array, once it is requeued
         while not log.with_name("sbatch.requeued").exists():
@@ -213,6 +224,8 @@ def test_slurm_gets_one_array(tmp_path, monkeypatch):
     script = log.with_name("sbatch.script").read_text()
     assert "#SBATCH --partition=gpu" in script
     assert "#SBATCH --time=30" in script
+    assert "#SBATCH --array=0-1%1" in script
+    assert "\n# setup\necho ready\n" in script
 
 
 def test_a_warned_job_saves_before_it_is_requeued(tmp_path):
