@@ -119,7 +119,8 @@ def _write(folder: SweepFolder, found: Sequence[GroupFolder]) -> SweepTables:
     # Tables are joined as text, so that numbers do not change by reading and writing.
     how = {"dtype": str, "keep_default_na": False}
     texts = pd.concat([read_table(group.table, MEMBER_TEXTS, **how) for group in whole])
-    texts = texts.sort_values("member", key=lambda column: column.astype(int), kind="stable")
+    texts["member"] = pd.to_numeric(texts["member"]).astype(int)  # a spreadsheet may write 1.0
+    texts = texts.sort_values("member", kind="stable")
     write_table(folder.table, with_shapes(texts, content))
     members = read_table(folder.table, MEMBER_NUMBERS)
     confidence = confidence_of(content)
@@ -177,10 +178,12 @@ def _wrong_in(table: pd.DataFrame, group: str) -> str | None:
 
 def _is_whole(group: GroupFolder, members: Collection[int]) -> bool:
     """Whether tables can be made of that of a group with these members; see `read_members`."""
-    others = set(read_members(group)["member"]) - set(members)
-    if others:
+    found = set(read_members(group)["member"])
+    if others := found - set(members):
         what = f"it has rows of member {min(others):g}, who is none of the group's"
         raise damaged(group.table, what, WRITTEN_AGAIN)
+    if lacking := set(members) - found:
+        raise damaged(group.table, f"it lacks member {min(lacking)} of the group", WRITTEN_AGAIN)
     return True
 
 
@@ -280,8 +283,8 @@ def success(
         thresholds: Accuracies.
 
     ``over`` says in which fields the members of a row differ: ``all`` in which the shape's members
-    do, ``seeds`` alone, or ``learning_rates`` alone. Columns of hyperparameters hold the values
-    that the members share; the others are empty.
+    do, ``seeds`` alone, or ``learning_rates`` alone. Columns of hyperparameters in which they may
+    differ so are empty; the others hold the value that all of them have.
     """
     rows = []
     for _, of_shape in wide(table).groupby("group", sort=False):

@@ -203,3 +203,18 @@ def test_a_damaged_table_of_a_group_is_left_out(tmp_path, change, words):
     (reason,) = found[0].left_out.values()
     assert words in reason
     assert set(found[0].members["group"]) == {folder.groups()[1].name}
+
+
+def test_a_table_that_was_cut_or_saved_by_a_spreadsheet(tmp_path):
+    """Catches a share of success over fewer members than were trained, and a 1.0 for a member 1."""
+    accuracies = {"attention": {(1e-2, 0): 0.9, (1e-2, 1): 0.2}, "mamba": {(1e-2, 0): 0.6}}
+    folder = make_sweep(tmp_path / "sweep", accuracies)
+    path, found = folder.groups()[0].table, []
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table.assign(member=table["member"] + ".0").to_csv(path, index=False)
+    assert write_tables(folder, lambda _, tables: found.append(tables)) == 3
+    assert found.pop().members["member"].is_monotonic_increasing
+    table[table["member"] == "0"].to_csv(path, index=False)
+    assert write_tables(folder, lambda _, tables: found.append(tables)) == 1
+    (reason,) = found[0].left_out.values()
+    assert "it lacks member 1 of the group" in reason
