@@ -192,7 +192,7 @@ class RunFolder(TrainingFolder):
     ) -> None:
         """Make the folder that of a member of a group; answers and a verdict found before are gone.
 
-        Analyses, transitions and a report stay: they are of the same parameters.
+        Analyses and a report stay: they are of the same parameters.
 
         Args:
             experiment: Experiment of the member.
@@ -202,7 +202,7 @@ class RunFolder(TrainingFolder):
         """
         self.path.mkdir(parents=True, exist_ok=True)
         found = (self.summary, self.example, self.slices)
-        found += (self.interchange, self.controls, self.evidence)
+        found += (self.interchange, self.controls, self.evidence, self.transitions)
         for path in found:
             path.unlink(missing_ok=True)
         self._write_origin(experiment)

@@ -124,6 +124,19 @@ def test_a_run_that_is_trained_again_has_not_diverged(tmp_path):
     assert folder.read_summary() == {"finished": True, "diverged_at": None, "step": 9}
 
 
+def test_a_member_that_is_measured_again(tmp_path):
+    """Catches changes of a verdict that is gone, and analyses that are thrown away."""
+    folder = RunFolder(tmp_path / "0000")
+    folder.analyses.mkdir(parents=True)
+    for path in (folder.summary, folder.transitions, folder.report):
+        path.write_text("{}")
+    folder.open_as_member(small.experiment(), 0, 1, [])
+    assert not folder.summary.exists()
+    assert not folder.transitions.exists()
+    assert folder.report.exists()
+    assert folder.analyses.is_dir()
+
+
 def test_a_member_that_was_copied_out_of_its_sweep():
     """Catches a traceback where the copy stands near the root, with no folders above it."""
     with tempfile.TemporaryDirectory(dir="/tmp") as path:
