@@ -33,6 +33,9 @@ KERNELS = {"1": "kernel=1", "2": "kernel=2", "3": "", "4": "kernel=4", "long": "
 
 ROLES = ("key", "query", "value")
 
+DEPTHS = (1, 2, 3)
+"""Numbers of layers of the study's models."""
+
 
 def study_figures(cells: StudyCells) -> Iterator[tuple[str, str, Figure]]:
     """All figures for which there are results: names of their files, captions and figures."""
@@ -45,33 +48,33 @@ def study_figures(cells: StudyCells) -> Iterator[tuple[str, str, Figure]]:
             f"Accuracy against width: {task}, {depth}",
             accuracy_by_width(cells, task, layers),
         )
-    measured = {
-        task: part
-        for task, part in rows[(rows["layers"] == 2) & (rows["split"] == "test")].groupby("task")
-        if part[column_of(INPUT, "value")].notna().any() and _has_marks(cells, task)
-    }
+    shares = [column_of(INPUT, role) for role in ROLES]
+    measured = [task for task in sorted(rows["task"].unique()) if _has(cells, shares, task)]
     if measured:
         caption = "What the input of layer 1 restores, at the value, the key and the query"
-        yield "attributions", caption, attribution_scatter(cells, list(measured))
-    if rows["option"].str.startswith(("d_conv", "kernel")).any():
+        yield "attributions", caption, attribution_scatter(cells, measured)
+    own = {(run.task, run.layers, run.mixer, run.option) for run in rows.itertuples()}
+    sizes = (("mamba", TAPS), ("based", KERNELS))
+    others = {("AR", 2, mixer, option) for mixer, of in sizes for option in of.values() if option}
+    if own & others:
         caption = "Sizes of the short convolutions of Mamba and Based, on AR"
         yield "convolutions", caption, convolution_sizes(cells)
-    written = [column_of(SitePath(layer, "mixer_output").path, "query") for layer in range(3)]
-    if rows[written].notna().any(axis=None):
+    if any(_has(cells, [_written_by(depth - 1)], layers=depth) for depth in DEPTHS):
         yield "layers", "Which layer writes the answer, on AR", writing_layers(cells)
 
 
-def _has_marks(cells: StudyCells, task: str) -> bool:
-    """Whether a panel of restored shares on a task is not empty: own runs that learn, or boxes."""
+def _has(cells: StudyCells, columns: Sequence[str], task: str = "AR", layers: int = 2) -> bool:
+    """Whether a run that learned has all of some restored shares, and a mixer of `STYLES`."""
     return any(
-        len(cells.learned(mixer, task)) or published_shares((task, 2, mixer, ""), INPUT, "query")
+        cells.learned(mixer, task, layers=layers)[list(columns)].notna().all(axis=1).any()
         for mixer in STYLES
     )
 
 
 def _trained(rows: pd.DataFrame) -> list[tuple[str, int]]:
-    """Tasks and depths of the main grid with trained models, AR with two layers first."""
+    """Tasks and depths with models of `STYLES` in the main grid, AR with two layers first."""
     own = rows[has_usual_positions(rows) & (rows["option"] == "") & (rows["split"] == "test")]
+    own = own[own["mixer"].isin(list(STYLES)) & own["accuracy"].notna()]
     pairs = {(str(row.task), int(row.layers)) for row in own.itertuples()}
     return sorted(pairs, key=lambda pair: (pair[0] != "AR", pair[0], abs(pair[1] - 2), pair[1]))
 
@@ -281,17 +284,21 @@ def _beside_each_other(
     axes.plot(places, own, color=colour, zorder=4, **mark)
 
 
+def _written_by(layer: int) -> str:
+    """Column of the share that the output of a layer's mixer restores at the query."""
+    return column_of(SitePath(layer, "mixer_output").path, "query")
+
+
 @styled
 def writing_layers(cells: StudyCells) -> Figure:
     """Share that each layer's output restores at the query, a panel for each depth."""
-    depths = (1, 2, 3)
     figure, panels = drawing.panels(3, 3, 12.0, 4.0, sharey=True)
-    for axes, depth in zip(panels, depths, strict=True):
+    for axes, depth in zip(panels, DEPTHS, strict=True):
         for x, mixer in enumerate(STYLES):
             for layer in range(depth):
                 site = SitePath(layer, "mixer_output").path
                 theirs = published_shares(("AR", depth, mixer, ""), site, "query", "median")
-                own = cells.learned(mixer, layers=depth)[column_of(site, "query")]
+                own = cells.learned(mixer, layers=depth)[_written_by(layer)]
                 at = x + 0.26 * (layer - (depth - 1) / 2)
                 _beside_each_other(axes, at, theirs, own, COLOURS[layer])
         axes.set_xticks(range(len(STYLES)), list(STYLES), rotation=35, ha="right")
@@ -301,7 +308,7 @@ def writing_layers(cells: StudyCells) -> Figure:
         drawing.pale_grid(axes, "y")
     panels[0].set_ylabel("restored by the layer's output, at the query")
     mark = {"marker": "D", "linestyle": "none"}
-    layers = [(f"layer {i}", Line2D([], [], color=COLOURS[i], **mark)) for i in range(max(depths))]
+    layers = [(f"layer {i}", Line2D([], [], color=COLOURS[i], **mark)) for i in range(max(DEPTHS))]
     theirs = Line2D([], [], marker="o", **STUDY | {"linewidth": 7, "color": drawing.PALE})
     theirs.set_markeredgecolor(GREY)
     entries = [*layers, ("the study: median and middle half of its runs", theirs)]

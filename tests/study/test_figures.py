@@ -99,3 +99,23 @@ def test_only_what_there_is(true):
     assert names(one_layer) == ["accuracy_ar_1", "layers"]
     answers = one_layer.drop(columns=[name for name in true if "@" in name])
     assert names(answers.reindex(columns=true.columns)) == ["accuracy_ar_1"]
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        # Runs of other mixers, of a task that the study has and of one that it has not.
+        {"mixer": "mamba2"},
+        {"mixer": "mamba2", "task": "AR filler"},
+        # Sizes of convolutions and layers, on another task than these figures are of.
+        {"option": "d_conv=2", "task": "AR filler"},
+        # Runs that were measured and have learned nothing.
+        {"verdict": "not_learned", "accuracy": 0.05, "option": "d_conv=2", "task": "AR reverse"},
+    ],
+    ids=str,
+)
+def test_figures_of_the_study_alone_are_not_drawn(true, where):
+    """Catches an error, and figures of published numbers beside which no own one stands."""
+    rows = true[(true["task"] == "AR") & (true["layers"] == 2) & (true["mixer"] == "mamba")]
+    own = rows[(rows["option"] == "") & (rows["positions"] == "none")].assign(**where)
+    assert [name for name, _, _ in study_figures(StudyCells(own))] == []
