@@ -99,15 +99,15 @@ SEEDS = GridSize((64, 32), 1, 5)
 
 EXPERIMENTS = (
     StudyExperiment(
-        "ar_two_layers", "AR", (1, 2, 3, 4, 5, 6, 7, 10, 12, 27, 28, 30),
+        "ar_two_layers", "AR", (*range(1, 15), 27, 28, 30),
         laptop=GridSize((64, 32), 2, 3), device=GridSize((64, 32, 128, 16, 256), 3, 3, 1),
     ),
     StudyExperiment(
         "atr_two_layers", "ATR", (15, 17, 18, 19, 20, 21, 30), laptop=WIDER
     ),
+    StudyExperiment("atr_languages", "ATR", (16, 17, 18, 19, 21, 30)),
     StudyExperiment("mamba_taps", "AR", (11, 12, 28, 29)),
-    StudyExperiment("atr_languages", "ATR", (16, 17, 18, 19)),
-    StudyExperiment("ar_layers", "AR", (8, 9, 10)),
+    StudyExperiment("ar_layers", "AR", (8, 9, 10, 27)),
     StudyExperiment("atr_held_out", "ATR", (22, 23, 24), both_splits=True),
     StudyExperiment("based_kernels", "AR", (13,)),
     StudyExperiment("atr_one_layer", "ATR", (20,)),

@@ -4,6 +4,8 @@ import pytest
 
 from configs.study import atr_languages, config_of
 from mecheval_jax.errors import UserError
+from mecheval_jax.mixers.architectures import positions_of
+from mecheval_jax.study.cells import StudyCells
 from mecheval_jax.study.experiments import (
     ALL,
     EXPERIMENTS,
@@ -14,7 +16,7 @@ from mecheval_jax.study.experiments import (
 )
 from mecheval_jax.study.findings.every import FINDINGS
 from mecheval_jax.study.published.tables import WIDTHS
-from mecheval_jax.study.results import config_hash, config_values
+from mecheval_jax.study.results import config_hash, config_values, table_of
 from mecheval_jax.study.tables import read_tables
 from mecheval_jax.sweeps.plan import plan
 from tests.support.compilation import ROOT
@@ -38,6 +40,44 @@ def test_what_is_low_at_one_rate_is_tried_at_another(scale):
     for experiment in EXPERIMENTS:
         if experiment.findings:
             assert experiment.grid(scale).rates >= 2, experiment.name
+
+
+class _Asked(StudyCells):
+    """Cells that keep for which runs they are asked."""
+
+    def __init__(self, table):
+        super().__init__(table)
+        self.cells = set()
+
+    def accuracy(self, mixer, width, task="AR", **where):
+        self._note(mixer, task, **where)
+        return super().accuracy(mixer, width, task, **where)
+
+    def fall(self, mixer, width, task):
+        self._note(mixer, task)
+        return super().fall(mixer, width, task)
+
+    def learned(self, mixer, task="AR", **which):
+        self._note(mixer, task, **which)
+        return super().learned(mixer, task, **which)
+
+    def _note(self, mixer, task, layers=2, option="", positions=None, **_):
+        self.cells.add((mixer, task, layers, option, positions or positions_of(mixer)))
+
+
+def test_findings_of_an_experiment_are_those_that_ask_for_its_runs():
+    """Catches an experiment that is said to decide less, or more, than it does."""
+    asked = {}
+    for finding in FINDINGS:
+        cells = _Asked(table_of([]))
+        list(finding.claims(cells))
+        asked[finding.number] = cells.cells
+    for experiment in (one for one in EXPERIMENTS if one.findings):
+        columns = ("mixer", "task", "layers", "option", "positions")
+        rows = [config_values(one) for one in members(experiment.name, "laptop")]
+        made = {tuple(row[name] for name in columns) for row in rows}
+        needed = [number for number, cells in asked.items() if cells & made]
+        assert needed == list(experiment.findings), experiment.name
 
 
 def test_those_that_decide_most_come_first():
