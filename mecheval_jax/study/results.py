@@ -65,6 +65,9 @@ def column_of(site: str, role: str) -> str:
 RESTORED = tuple(column_of(site, role) for site, role in SITES)
 """Columns of restored shares; each has two more columns for its interval."""
 
+FURTHER_RESTORED = tuple(column_of(READ, role) for role in ROLES)
+"""Those of them at `FURTHER` sites."""
+
 ENDS = ("", "_low", "_high")
 COLUMNS = (*CONFIG, *ANSWERS, *(f"{name}{end}" for name in RESTORED for end in ENDS))
 
@@ -248,21 +251,29 @@ def row_of(run: RunFolder, experiment: Experiment) -> dict[str, Any]:
 
 
 RESTORED_FROM = dict.fromkeys(("metric", "corruption", "direction", "site", "role"), str)
-RESTORED_FROM |= dict.fromkeys(("step", "value", "low", "high"), float)
-"""Columns that `restored` reads."""
+RESTORED_FROM |= dict.fromkeys(("step", "value", "low", "high", "documents"), float)
+"""Columns that `restored` and `gap_of` read."""
 
 
 def gap_of(interchange: pd.DataFrame) -> float | None:
     """What the corruption of the key takes away, in probability; None if that is not there.
 
-    It is the same in all rows of one step, which have it beside what a place restores.
+    It stands beside what each place restores, for the documents that have the place's role: a row
+    of those with most documents has it for all of them.
     """
-    ends = (
-        rows_with(interchange, metric=metric, corruption=CORRUPTION, direction=RESTORE)["value"]
+    clean, corrupted = (
+        _of_most_documents(
+            rows_with(interchange, metric=metric, corruption=CORRUPTION, direction=RESTORE)
+        )
         for metric in ("clean_probability", "corrupted_probability")
     )
-    clean, corrupted = (float(values.iloc[0]) if len(values) else None for values in ends)
     return None if clean is None or corrupted is None else clean - corrupted
+
+
+def _of_most_documents(rows: pd.DataFrame) -> float | None:
+    if rows.empty:
+        return None
+    return float(rows["value"][rows["documents"].fillna(0).idxmax()])
 
 
 def restored(interchange: pd.DataFrame) -> dict[str, float]:

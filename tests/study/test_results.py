@@ -68,12 +68,24 @@ def test_a_sweep_as_a_table(folder):
 
 def test_what_the_corruption_takes_away():
     """Catches the gap of another corruption or direction, and one that is not there."""
-    kept = {"corruption": "key", "direction": "restore"}
+    kept = {"corruption": "key", "direction": "restore", "documents": 8}
     metrics = {"clean_probability": 0.75, "corrupted_probability": 0.25, "attribution": 9.0}
     rows = [kept | {"metric": metric, "value": value} for metric, value in metrics.items()]
-    other = [row | {name: "value"} | {"value": 0.5} for row in rows for name in kept]
+    names = ("corruption", "direction")
+    other = [row | {name: "value"} | {"value": 0.5} for row in rows for name in names]
     assert gap_of(pd.DataFrame([*other, *rows])) == 0.5
     assert gap_of(pd.DataFrame(rows[1:])) is None
+
+
+def test_the_gap_of_all_documents():
+    """Catches that of the documents alone which have some role, if that is measured first."""
+    kept = {"corruption": "key", "direction": "restore"}
+    rows = [
+        kept | {"metric": metric, "documents": documents, "value": value}
+        for documents, clean in ((5, 0.5), (8, 0.75), (3, 1.0))
+        for metric, value in (("clean_probability", clean), ("corrupted_probability", 0.25))
+    ]
+    assert gap_of(pd.DataFrame(rows)) == 0.5
 
 
 @pytest.mark.parametrize(

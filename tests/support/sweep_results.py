@@ -161,4 +161,5 @@ def fill_members(folder: SweepFolder, accuracies: Mapping[int, float]) -> None:
             columns = ["corruption", "direction", "metric", "step", "value"]
             table = pd.DataFrame(places, columns=columns)
             table = table.assign(site="block_1/block_input", role="value", low=0.0, high=1.0)
+            table["documents"] = 8
             table.to_csv(run / "interchange.csv", index=False)
