@@ -14,16 +14,30 @@ import pandas as pd
 
 from mecheval_jax.checksums import SUMS, read_sums, write_lines
 from mecheval_jax.console import say
-from mecheval_jax.errors import UserError
+from mecheval_jax.errors import UserError, one_line
 from mecheval_jax.evaluation.verdict.rule import NOT_LEARNED
 from mecheval_jax.experiment import Experiment
-from mecheval_jax.files import open_file, write_text
+from mecheval_jax.files import damaged, open_file, write_text
 from mecheval_jax.store.sweep_folder import MEASURED
-from mecheval_jax.study.results import ANSWERS, COLUMNS, CONFIG, RESTORED, config_hash, table_of
+from mecheval_jax.study.results import (
+    ANSWERS,
+    COLUMNS,
+    CONFIG,
+    FURTHER_RESTORED,
+    RESTORED,
+    config_hash,
+    table_of,
+)
 from mecheval_jax.sweeps.plan import GroupPlan, Sweep
 
 TEXTS = ("config_hash", "regime", "task", "mixer", "positions", "option", "split", "verdict")
 """Columns that are read as text: a hash may look like a number."""
+
+LATER = ("copying", "gap")
+"""Columns that older tables do not have."""
+
+NUMBERS = tuple(name for name in (*CONFIG, *ANSWERS) if name not in (*TEXTS, *LATER))
+"""Columns of numbers that every table has."""
 
 MEMBER = ["config_hash", "split"]
 """Columns that identify a row."""
@@ -71,7 +85,7 @@ def read_table(path: str | pathlib.Path) -> pd.DataFrame:
     """Read a table that `write_table` wrote.
 
     Raises:
-        UserError: If it does not exist, or was edited.
+        UserError: If it does not exist, or was edited, or lacks a column for all that its hash is.
     """
     path = pathlib.Path(path)
     if not path.exists():
@@ -86,8 +100,14 @@ def read_table(path: str | pathlib.Path) -> pd.DataFrame:
             f"{path} was edited: its hash is not the one in {path.parent / SUMS}; write it anew"
         )
     # As text: a hash may look like a number, and a column of options may be empty.
-    table = pd.read_csv(io.BytesIO(content), dtype=dict.fromkeys(TEXTS, str))
-    table["option"] = table["option"].fillna("")
+    try:
+        table = pd.read_csv(io.BytesIO(content), dtype=dict.fromkeys(TEXTS, str))
+        if lacking := [name for name in (*TEXTS, *NUMBERS) if name not in table]:
+            raise ValueError(f"it lacks the column {lacking[0]!r}")
+        numbers = {name: pd.to_numeric(table[name]) for name in NUMBERS}
+        table = table.assign(**numbers, option=table["option"].fillna(""))
+    except (ValueError, TypeError) as error:
+        raise damaged(path, one_line(error, 300)) from None
     return table.reindex(columns=list(COLUMNS))
 
 
@@ -121,7 +141,7 @@ def merged(tables: Sequence[pd.DataFrame], order: Sequence[str] = ()) -> pd.Data
         return table_of([])
     rows = pd.concat(whole, ignore_index=True)
     first = rows.reset_index().groupby(MEMBER, sort=False)["index"].min()
-    rows = rows.loc[_said(rows).sort_values(kind="stable").index]
+    rows = rows.loc[(2 * _said(rows) + _has_further(rows)).sort_values(kind="stable").index]
     rows = rows.drop_duplicates(MEMBER, keep="last")
     place = {name: rank for rank, name in enumerate(order)}
     ranks = [
@@ -142,6 +162,16 @@ def _said(rows: pd.DataFrame) -> pd.Series:
     """
     whole = has_shares(rows) | (rows["verdict"] == NOT_LEARNED)
     return rows["verdict"].notna().astype(int) + whole
+
+
+def _has_further(rows: pd.DataFrame) -> pd.Series:
+    """Which rows have the shares that `launch.study` alone measures, if a row of the member does.
+
+    As in `_said`, the row of a run that has learned nothing counts as one that has them.
+    """
+    there = rows[list(FURTHER_RESTORED)].notna().any(axis=1)
+    of_member = there.groupby([rows[name] for name in MEMBER], dropna=False).transform("any")
+    return there | (of_member & (rows["verdict"] == NOT_LEARNED))
 
 
 def has_shares(rows: pd.DataFrame) -> pd.Series:

@@ -10,7 +10,7 @@ from configs import grids
 from mecheval_jax import checksums
 from mecheval_jax.errors import UserError
 from mecheval_jax.study import tables
-from mecheval_jax.study.results import COLUMNS, RESTORED, config_values, table_of
+from mecheval_jax.study.results import COLUMNS, FURTHER_RESTORED, RESTORED, config_values, table_of
 from mecheval_jax.study.tables import (
     finished,
     grow_table,
@@ -69,6 +69,35 @@ def test_two_trainings_of_a_member():
     failed = learned.assign(verdict="not_learned", accuracy=0.07, **dict.fromkeys(RESTORED))
     for first, last in ((learned, failed), (failed, learned)):
         assert merged([first, last])["accuracy"].tolist() == last["accuracy"].tolist()
+
+
+def test_what_one_program_alone_measures_is_kept():
+    """Catches shares of finding 28 that go when the same member comes without them, and a member
+    that learned kept over a later one that did not for their sake."""
+    full = world().query("task == 'AR' and layers == 2 and mixer == 'mamba'").iloc[:1]
+    less = full.assign(**dict.fromkeys(FURTHER_RESTORED), accuracy=0.5)
+    failed = less.assign(verdict="not_learned", accuracy=0.07, **dict.fromkeys(RESTORED))
+    for tables_of_it in ([full, less], [less, full]):
+        assert merged(tables_of_it)["accuracy"].tolist() == full["accuracy"].tolist()
+    for first, last in ((full, failed), (failed, full), (failed, less), (less, failed)):
+        assert merged([first, last])["accuracy"].tolist() == last["accuracy"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"a,b\n1,2\n", "it lacks the column 'config_hash'"),
+        (b"", "No columns"),
+        (b"\xff\xfe\x00", "can't decode"),
+    ],
+    ids=str,
+)
+def test_a_hash_does_not_make_a_table(tmp_path, text, said):
+    """Catches a traceback for a file that is no results table, though its hash stands there."""
+    (tmp_path / "a.csv").write_bytes(text)
+    checksums.write_lines(tmp_path, [("a.csv", hashlib.sha256(text).hexdigest())])
+    with pytest.raises(UserError, match=rf"a\.csv is damaged: .*{said}"):
+        read_table(tmp_path / "a.csv")
 
 
 def test_merging_drops_nothing():
