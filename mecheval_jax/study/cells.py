@@ -63,13 +63,7 @@ class StudyCells:
     """
 
     def __init__(self, table: pd.DataFrame):
-        for task, part in table.groupby("task"):
-            regimes = sorted(part["regime"].astype(str).unique())
-            if len(regimes) > 1:
-                raise UserError(
-                    f"results of {task} come from runs that cannot be compared (regimes "
-                    f"{', '.join(regimes)}): other documents or another length of training"
-                )
+        check_regimes(table)
         self.table = table[table["beta2"] == STUDY_BETA2] if len(table) else table
 
         answered = self.table[self.table["accuracy"].notna()]
@@ -305,6 +299,21 @@ class StudyCells:
             theirs = published_shares(alike, site, role)
             number = one(name, shares[0], *errors[0])
             yield dataclasses.replace(number, published=theirs and theirs.ends)
+
+
+def check_regimes(table: pd.DataFrame) -> None:
+    """Check that members of one task were trained in one regime.
+
+    Raises:
+        UserError: If they were not.
+    """
+    for task, part in table.groupby("task"):
+        regimes = sorted(part["regime"].astype(str).unique())
+        if len(regimes) > 1:
+            raise UserError(
+                f"results of {task} come from runs that cannot be compared (regimes "
+                f"{', '.join(regimes)}): other documents or another length of training"
+            )
 
 
 def has_usual_positions(rows: pd.DataFrame) -> pd.Series:

@@ -18,6 +18,7 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.files import read_json, write_bytes
 from mecheval_jax.store.forms import PROVENANCE, SWEEP
 from mecheval_jax.store.sweep_folder import MEASURED, SweepFolder
+from mecheval_jax.study.cells import check_regimes
 from mecheval_jax.study.conclusion import conclude
 from mecheval_jax.study.page import Conclusion
 from mecheval_jax.study.plans import ScaledExperiment
@@ -27,7 +28,7 @@ from mecheval_jax.study.tables import (
     groups_left,
     grow_table,
     hashes_of,
-    read_table,
+    merged,
     read_tables,
 )
 from mecheval_jax.sweeps.plan import plan_of
@@ -44,6 +45,13 @@ def name_of(sweep: SweepFolder) -> str:
         if argument.startswith(CONFIG_FLAG):
             return pathlib.Path(argument[len(CONFIG_FLAG) :].partition(":")[0]).stem
     return sweep.path.absolute().name
+
+
+def _checked(name: str) -> str:
+    """The name of a table, which stands beside the others."""
+    if name != pathlib.Path(name).name:
+        raise UserError(f"--table={name}: give the name of a table alone, without a folder")
+    return name
 
 
 def _hashes(path: pathlib.Path) -> list[str]:
@@ -65,21 +73,31 @@ def add_sweep(
         The name of the table.
 
     Raises:
-        UserError: If there is no such sweep or no finished group, or the table was edited or is
-            another sweep's.
+        UserError: If there is no such sweep or no finished group, or the name is that of no file,
+            or a table was edited or is another sweep's, or its runs cannot be compared with those
+            that are there.
     """
     folder, sweep = pathlib.Path(folder), SweepFolder(sweep_path)
+    name = _checked(name or name_of(sweep))
     hashes = _hashes(sweep.sweep)
-    name = name or name_of(sweep)
     table, config = folder / f"{name}.csv", folder / f"{name}.json"
     if config.exists() and _hashes(config) != hashes:
         raise UserError(
             f"{config} is the config of another sweep than {sweep.path}: give its table another "
             "name by --table"
         )
+
+    # What was found, and whether it can be compared with what is there.
     found = tabulate(sweep.path)
     if found.empty:
         raise UserError(f"no group of {sweep.path} is finished yet: there is nothing to add")
+    known = read_tables(sorted(folder.glob("*.csv")))
+    try:
+        check_regimes(merged([known, found]))
+    except UserError as error:
+        raise UserError(f"nothing of {sweep.path} is added to {folder}: {error}") from None
+
+    # The files.
     folder.mkdir(parents=True, exist_ok=True)
     before, after = grow_table(table, found, hashes)
     # Last: a config without its table would stop whoever reads the folder.
@@ -94,18 +112,18 @@ def add_sweep(
 
 
 def missing(folder: str | os.PathLike) -> list[str]:
-    """Members that the tables of a folder lack of their sweeps, a line for each kind.
+    """Members of the sweeps of a folder that none of its tables has, a line for each kind.
 
     Raises:
         UserError: If a table was edited, or a config is damaged.
     """
-    lines = []
-    for config in sorted(pathlib.Path(folder).glob("*.json")):
-        sweep, rows = (
-            plan_of(read_json(config, SWEEP), config),
-            read_table(config.with_suffix(".csv")),
-        )
-        trained, measured = (finished(rows, asked) for asked in (MEASURED[-1], MEASURED[0]))
+    folder = pathlib.Path(folder)
+    configs, lines = sorted(folder.glob("*.json")), []
+    # A member may be in the table of another sweep, too; a config without its table stops here.
+    rows = read_tables(sorted({*folder.glob("*.csv"), *(x.with_suffix(".csv") for x in configs)}))
+    trained, measured = (finished(rows, asked) for asked in (MEASURED[-1], MEASURED[0]))
+    for config in configs:
+        sweep = plan_of(read_json(config, SWEEP), config)
         every = hashes_of(sweep.groups)
         for known, what in ((trained, "to train"), (measured | ({*every} - trained), "to measure")):
             groups = groups_left(sweep, known)

@@ -7,6 +7,7 @@ import pytest
 
 from configs.study import ar_beta2, ar_reverse
 from mecheval_jax.errors import UserError
+from mecheval_jax.files import write_json
 from mecheval_jax.study.collected import add_sweep, conclude_all, missing, name_of
 from mecheval_jax.study.plans import experiments_at
 from mecheval_jax.study.tables import read_table
@@ -113,3 +114,31 @@ def test_all_tables_are_judged_together(machines, tmp_path):
     with pytest.raises(UserError, match="was edited"):
         conclude_all(kept)
     assert "0 trained models" in conclude_all(tmp_path / "nothing yet").what
+
+
+def test_what_stands_in_another_table_is_not_missing(machines, tmp_path):
+    """Catches members called missing that were trained under another name."""
+    kept = tmp_path / "kept"
+    add_sweep(kept, machines["first"].path)
+    assert missing(kept) == [f"recall: 1 of 3 members to train ({MAMBA})"]
+    add_sweep(kept, machines["second"].path, "rest")
+    assert missing(kept) == []
+    (kept / "rest.csv").unlink()
+    with pytest.raises(UserError, match=r"no results table .*rest\.csv"):
+        missing(kept)
+
+
+def test_what_cannot_be_compared_is_not_added(machines, tmp_path):
+    """Catches a table that stands among others, all of which then can be judged no more."""
+    kept = tmp_path / "kept"
+    add_sweep(kept, machines["first"].path)
+    before = {path.name: path.read_bytes() for path in kept.iterdir()}
+    longer = machines["second"].read()
+    longer["base"]["training"]["steps"] *= 2
+    write_json(machines["second"].sweep, longer)
+    with pytest.raises(UserError, match=r"nothing of .*second is added .*cannot be compared"):
+        add_sweep(kept, machines["second"].path, "other")
+    for name in ("a/b", "../b"):
+        with pytest.raises(UserError, match=f"--table={name}: .* without a folder"):
+            add_sweep(kept, machines["first"].path, name)
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == before
