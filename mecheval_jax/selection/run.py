@@ -17,7 +17,6 @@ from mecheval_jax.console import say
 from mecheval_jax.errors import Interrupted, UserError, one_line
 from mecheval_jax.evaluation.subject import documents_of
 from mecheval_jax.evaluation.verdict.measurement import why_not_judged
-from mecheval_jax.experiment import Experiment
 from mecheval_jax.machine import is_out_of_memory
 from mecheval_jax.models.own_mixers import check_own_mixers
 from mecheval_jax.selection.advice import Asked, advise
@@ -35,6 +34,7 @@ from mecheval_jax.store.sweep_folder import GroupFolder, GroupStatus
 from mecheval_jax.sweeps.group import Options
 from mecheval_jax.sweeps.plan import Sweep, plan
 from mecheval_jax.sweeps.run import SweepOutcome, collect, run_sweep
+from mecheval_jax.training.config import TrainingConfig
 
 
 class Choice(NamedTuple):
@@ -145,15 +145,17 @@ def _failures(sweep: Sweep, folder: ChoiceFolder) -> dict[str, Exception]:
     return failed
 
 
-def read_again(experiment: Experiment) -> tuple[int | None, float | None]:
+def read_again(training: TrainingConfig, there: int | None) -> tuple[int | None, float | None]:
     """Number of train documents that a training reads again, and how often it reads each.
+
+    Args:
+        training: The training.
+        there: Number of train documents that there are; None if they are made without end.
 
     Returns:
         None and None where each document is made anew.
     """
-    training = experiment.training
-    read = training.steps * training.batch_size
-    found = [experiment.task.sizes().get("train")]
+    read, found = training.steps * training.batch_size, [there]
     if training.training_batches is not None and training.training_batches < training.steps:
         found.append(training.training_batches * training.batch_size)
     documents = min((number for number in found if number is not None), default=None)
@@ -198,7 +200,7 @@ def _concluded(
     """The table and the advice, written and said, and the page."""
     folder.write_choice(choice_table(folder, sweep.groups, request.lengths[0]))
     table, training = folder.read_choice(), request.experiment.training
-    documents, epochs = read_again(request.experiment)
+    documents, epochs = read_again(training, request.experiment.task.sizes().get("train"))
     rates = dict.fromkeys(e.training.learning_rate for e in sweep.experiments)
     asked = Asked(
         commands=commands,

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import time
-import types
 
 import pytest
 
@@ -187,9 +186,7 @@ def test_groups_that_failed_before_the_time_was_over_are_told(planned, asked, mo
 def test_how_often_documents_are_read(train, batches, documents, epochs):
     """Catches passes over a whole file told of a training that replays a part of it."""
     training = TrainingConfig(steps=20, batch_size=8, training_batches=batches)
-    task = types.SimpleNamespace(sizes=lambda: {} if train is None else {"train": train})
-    experiment = types.SimpleNamespace(training=training, task=task)
-    assert run.read_again(experiment) == (documents, epochs)
+    assert run.read_again(training, train) == (documents, epochs)
 
 
 FAILING = """
