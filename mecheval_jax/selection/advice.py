@@ -292,7 +292,8 @@ def _uncertain(
             f"{taken['learned']:.0f} of its {taken['members']:.0f} runs have learned (accuracies "
             f"from {taken['lowest']:.1%}), so that a training may have to be made again"
         )
-    if taken["verdict"] == "undecided" or (taken["probability"] or SURE) < SURE:
+    probability = SURE if taken["probability"] is None else taken["probability"]
+    if taken["verdict"] == "undecided" or probability < SURE:
         says.append("its mechanism is not settled")
     if _disagree(taken):
         says.append(

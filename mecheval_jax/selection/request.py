@@ -1,6 +1,7 @@
 """What is asked of a choice: the task, the candidates, the time there is."""
 
 import dataclasses
+import math
 import re
 import shlex
 from collections.abc import Callable, Sequence
@@ -114,7 +115,8 @@ def default_mixers(layers: int) -> tuple[str, ...]:
 
 def rates_around(rate: float) -> tuple[float, ...]:
     """A learning rate, about a third of it, and about three times it."""
-    return (rate, *(float(f"{rate * factor:.0e}") for factor in (1 / 3, 3)))
+    around = (rate, *(float(f"{rate * factor:.0e}") for factor in (1 / 3, 3)))
+    return tuple(dict.fromkeys(around))  # of 0 there is one, which is refused as such
 
 
 def experiment_of(
@@ -186,8 +188,9 @@ def parse_budget(text: str | None) -> float | None:
         return None
     parts = re.findall(r"(\d+(?:\.\d+)?)([smh])", text)
     seconds = sum(float(number) * UNITS[unit] for number, unit in parts)
-    if "".join(number + unit for number, unit in parts) != text or not seconds:
-        raise UserError(f"--budget={text}: a time such as 90s, 30m, 2h or 1h30m")
+    whole = "".join(number + unit for number, unit in parts) == text
+    if not whole or not 0 < seconds < math.inf:
+        raise UserError(f"--budget={text[:50]}: a time such as 90s, 30m, 2h or 1h30m")
     return seconds
 
 

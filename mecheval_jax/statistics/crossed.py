@@ -63,6 +63,12 @@ class Answers:
         right = self.correct - self.accuracies.mean() * self.asked
         return right / self.asked.sum(axis=1, keepdims=True) / len(right)
 
+    @property
+    def tables(self) -> list[np.ndarray]:
+        """Influences [run, document], a table for each set of documents that runs are on."""
+        _, sets = np.unique(self.names, axis=0, return_inverse=True)
+        return [self.influence[sets.ravel() == one] for one in np.unique(sets)]
+
     def is_on(self, names: np.ndarray) -> bool:
         """Whether all runs are on the documents with these names."""
         return self.names.shape[1] == len(names) and bool((self.names == names[None]).all())
@@ -197,8 +203,7 @@ def difference(first: Answers, second: Answers, confidence: float) -> tuple[floa
     if shared:
         variance, degrees = variance_of([first.influence, -second.influence], True)
     else:
-        each = [variance_of([one.influence], one.is_on(one.names[0])) for one in (first, second)]
-        variance, degrees = combined(each)
+        variance, degrees = combined([_variance_alone(one) for one in (first, second)])
     half = quantile((1 + confidence) / 2, degrees) * variance**0.5
     low, high = max(-1.0, value - half), min(1.0, value + half)
     sizes = first.names.shape[1], second.names.shape[1]
@@ -209,6 +214,13 @@ def difference(first: Answers, second: Answers, confidence: float) -> tuple[floa
         ends = difference_of_shares(*counts, confidence)
         low, high = min(low, ends[0]), max(high, ends[1])
     return value, (low, high), shared
+
+
+def _variance_alone(answers: Answers) -> tuple[float, float]:
+    """Variance of the mean accuracy of runs, and its degrees of freedom."""
+    tables = answers.tables
+    between = variance_of([answers.influence], len(tables) == 1)
+    return between if len(tables) == 1 else combined([between, shared_variance(tables)])
 
 
 def share_above(answers: Answers, threshold: float, confidence: float) -> tuple[float, Interval]:

@@ -104,7 +104,7 @@ class Sweep:
         known = {group.name: group for group in self.groups}
         if names is not None and not names:
             raise UserError(f"no group is named: give some of {', '.join(known)}, or none at all")
-        groups = [known[choose("group", name, known)] for name in names or known]
+        groups = [known[choose("group", name, known)] for name in dict.fromkeys(names or known)]
         index, count = shard or (0, 1)
         loads, mine = [0] * min(count, len(groups)), set()
         for group in sorted(groups, key=lambda group: -group.cost):  # a stable order of equal costs

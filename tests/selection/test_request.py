@@ -1,5 +1,7 @@
 """What may be asked of a choice, and every mistake in asking: one line, code 2, nothing made."""
 
+import dataclasses
+
 import pytest
 from ml_collections import ConfigDict
 
@@ -31,6 +33,20 @@ def test_defaults():
 def test_budgets(text, seconds):
     assert request.parse_budget(text) == seconds
     assert request.parse_budget(None) is None
+
+
+@pytest.mark.parametrize("text", ["0s", "1d", "h", 400 * "9" + "h"])
+def test_budgets_that_are_no_time(text):
+    """Catches a traceback for a number that is infinite."""
+    with pytest.raises(UserError, match="a time such as 90s, 30m, 2h or 1h30m"):
+        request.parse_budget(text)
+
+
+def test_a_rate_of_zero():
+    """Catches rates around 0 that are refused for being named twice, by nobody."""
+    training = dataclasses.replace(EXPERIMENT.training, learning_rate=0.0)
+    with pytest.raises(UserError, match="--learning_rates has 0: above 0"):
+        ChoiceRequest(dataclasses.replace(EXPERIMENT, training=training))
 
 
 @pytest.mark.parametrize(

@@ -160,6 +160,8 @@ def test_a_folder_holds_one_sweep(tmp_path):
         sweep.chosen(["groop"])
     with pytest.raises(UserError, match="no group is named"):
         sweep.chosen([])
+    (name, *_) = (group.name for group in sweep.groups)
+    assert [group.name for group in sweep.chosen([name, name])] == [name]
     folder.sweep.write_text("{}")
     with pytest.raises(UserError, match=r"sweep\.json is damaged: it lacks 'base'"):
         folder.groups()
