@@ -29,7 +29,8 @@ def write(workdirs: Sequence[str], output: str | None = None) -> pathlib.Path:
 
     Args:
         workdirs: Folders of runs, or of sweeps; a folder named twice counts once. A single sweep
-            has a report of its own kind; among others it stands for its members.
+            has a report of its own kind, in its folder; among others, and with an output, it
+            stands for its members.
         output: Folder of the report; the first of those that are there if None.
 
     Returns:
