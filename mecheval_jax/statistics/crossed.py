@@ -64,10 +64,10 @@ class Answers:
         return right / self.asked.sum(axis=1, keepdims=True) / len(right)
 
     @property
-    def tables(self) -> list[np.ndarray]:
-        """Influences [run, document], a table for each set of documents that runs are on."""
+    def sets(self) -> list[np.ndarray]:
+        """Indices of the runs on each set of documents."""
         _, sets = np.unique(self.names, axis=0, return_inverse=True)
-        return [self.influence[sets.ravel() == one] for one in np.unique(sets)]
+        return [np.flatnonzero(sets.ravel() == one) for one in np.unique(sets)]
 
     def is_on(self, names: np.ndarray) -> bool:
         """Whether all runs are on the documents with these names."""
@@ -218,7 +218,7 @@ def difference(first: Answers, second: Answers, confidence: float) -> tuple[floa
 
 def _variance_alone(answers: Answers) -> tuple[float, float]:
     """Variance of the mean accuracy of runs, and its degrees of freedom."""
-    tables = answers.tables
+    tables = [answers.influence[runs] for runs in answers.sets]
     between = variance_of([answers.influence], len(tables) == 1)
     return between if len(tables) == 1 else combined([between, shared_variance(tables)])
 
@@ -236,9 +236,8 @@ def share_above(answers: Answers, threshold: float, confidence: float) -> tuple[
     hits = int((answers.accuracies > threshold).sum())
     # Covariance of runs on the same documents, over draws of these.
     together = 0.0
-    _, sets = np.unique(answers.names, axis=0, return_inverse=True)
-    for one in np.unique(sets):
-        alike = answers.where(np.flatnonzero(sets.ravel() == one))
+    for one in answers.sets:
+        alike = answers.where(one)
         if len(alike.correct) > 1:
             above = alike.resampled() > threshold
             covariance = above.sum(axis=1).var() - above.var(axis=0).sum()
