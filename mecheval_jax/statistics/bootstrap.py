@@ -82,9 +82,8 @@ class Bootstrap:
         runs: Number of documents of each run; one for a single run.
         resamples: Number of replicates.
         seed: Seed of the draws.
-        crossed: Whether all runs are on the same documents, in the same order.
         sets: For each run the number of its set of documents, which is that of the runs on the same
-            documents, in the same order; all the same if `crossed`, and all different if None.
+            documents, in the same order; all different if None.
     """
 
     def __init__(
@@ -92,13 +91,10 @@ class Bootstrap:
         runs: Sequence[int],
         resamples: int,
         seed: int,
-        *,
-        crossed: bool = False,
         sets: Sequence[int] | None = None,
     ):
         self.runs, self.resamples, self.seed = tuple(runs), resamples, seed
-        alone = [0] * len(runs) if crossed else range(len(runs))
-        self.sets = np.asarray(alone if sets is None else sets)
+        self.sets = np.asarray(range(len(runs)) if sets is None else sets)
         self.crossed = len(runs) > 1 and len(set(self.sets.tolist())) == 1
         units = runs if len(runs) > 1 else np.ones(runs[0], int)
         # Units that the jackknife leaves out: runs or, for a single run, documents.

@@ -125,7 +125,7 @@ def test_coverage_of_1000_draws(draw_from, documents, truth):
 def test_coverage_over_runs_on_the_same_documents(runs, of_runs, of_documents, of_both):
     """Catches runs drawn first and then documents, as if each had its own: that covers half."""
     draw, documents = np.random.default_rng(2), 64
-    bootstrap = Bootstrap([documents] * runs, 300, seed=0, crossed=True)
+    bootstrap = Bootstrap([documents] * runs, 300, seed=0, sets=[0] * runs)
     everyone, covered = np.ones(runs * documents, bool), np.zeros(1000)
     for i in range(len(covered)):
         share = 0.5 + draw.normal(0, 1, runs)[:, None] * of_runs
@@ -175,12 +175,12 @@ def test_what_few_shared_documents_have_is_known_as_from_them_alone():
         draw.normal(size=(1, few)) + 0.1 * draw.normal(size=(runs, few)),
         np.ones(runs * few),
     )
-    alone = Bootstrap([few] * runs, 400, seed=0, crossed=True).ratio(own.ravel(), ones, ones > 0)
+    alone = Bootstrap([few] * runs, 400, seed=0, sets=[0] * runs).ratio(own.ravel(), ones, ones > 0)
     present = np.zeros((runs, documents), bool)
     present[:, :few] = True
     values = np.zeros((runs, documents))
     values[:, :few] = own
-    among = Bootstrap([documents] * runs, 400, seed=0, crossed=True).mean(
+    among = Bootstrap([documents] * runs, 400, seed=0, sets=[0] * runs).mean(
         values.ravel(), present.ravel()
     )
     assert among.value == pytest.approx(alone.value)
@@ -297,7 +297,7 @@ def test_a_number_without_replicates_has_no_interval():
 def test_accuracies_of_several_runs_cover(runs, shared):
     """Catches percentiles of two or three resampled runs, and shared documents taken for many."""
     draw, documents = np.random.default_rng(runs), 40
-    bootstrap = Bootstrap([documents] * runs, 400, seed=1, crossed=shared)
+    bootstrap = Bootstrap([documents] * runs, 400, seed=1, sets=[0] * runs if shared else None)
     covered, by_answers = 0, 0
     for _ in range(300):
         # Logits of runs and of documents about 0, of which the mean share is 1/2.
@@ -325,7 +325,7 @@ def test_several_runs_that_are_all_right():
     # No shorter than Wilson's of all answers or, on shared documents, of one run's.
     asked = np.full(3, 320.0)
     for shared, worth in ((False, 960), (True, 320)):
-        bootstrap = Bootstrap([320] * 3, 400, seed=1, crossed=shared)
+        bootstrap = Bootstrap([320] * 3, 400, seed=1, sets=[0] * 3 if shared else None)
         (low, _), _ = share_interval(asked, asked, 0.95, bootstrap)
         assert low <= wilson(worth, worth)[0] + 1e-3
 
@@ -353,7 +353,7 @@ def test_a_document_counts_once_in_its_set():
     values, sets = np.arange(20.0), [0, 1, 0, 1]
     mean = Bootstrap([5] * 4, 50, seed=1, sets=sets).mean(values, values % 5 < 3)
     assert mean.documents == 6
-    alike = Bootstrap([5] * 4, 50, seed=1, crossed=True)
+    alike = Bootstrap([5] * 4, 50, seed=1, sets=[0] * 4)
     same = Bootstrap([5] * 4, 50, seed=1, sets=[2] * 4)
     assert alike.crossed
     assert same.crossed
