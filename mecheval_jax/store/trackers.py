@@ -33,6 +33,9 @@ CONFIG = "config.json"
 FIELDS = ("step", "split", "member")
 """Fields of a row that are not metrics."""
 
+MLFLOW_PARAMS = 100
+"""Parameters that a server of MLflow takes at once; it refuses a call with more."""
+
 
 def check_trackers(names: Sequence[str]) -> None:
     """Check that each tracker is known and its package installed; nothing is imported.
@@ -147,7 +150,8 @@ class MLflow:
             run = self._client.create_run(number, run_name=folder.absolute().name).info.run_id
             fields = flatten_dict(read_json(folder / CONFIG, absent={}), sep=".")
             params = [Param(name, str(value)) for name, value in fields.items()]
-            self._client.log_batch(run, params=params)
+            for start in range(0, len(params), MLFLOW_PARAMS):
+                self._client.log_batch(run, params=params[start : start + MLFLOW_PARAMS])
             return run
 
         self._run = _remembered(folder, "mlflow", begin)

@@ -115,7 +115,7 @@ def test_wandb_is_told(tmp_path, monkeypatch):
 
 
 def test_mlflow_is_told(tmp_path, monkeypatch):
-    """Catches a second run after a resume, and metrics without their step."""
+    """Catches a second run after a resume, metrics without their step, and a full call."""
     calls = []
 
     class Client:
@@ -134,6 +134,7 @@ def test_mlflow_is_told(tmp_path, monkeypatch):
             return types.SimpleNamespace(info=types.SimpleNamespace(run_id="r1"))
 
         def log_batch(self, run, metrics=(), params=()):
+            assert len(params) <= 100, "a server refuses more"
             calls.append(("batch", run, list(metrics), list(params)))
 
         def update_run(self, run, status):
@@ -149,13 +150,15 @@ def test_mlflow_is_told(tmp_path, monkeypatch):
     package(monkeypatch, "mlflow", MlflowClient=Client)
     entities = {"Metric": metric, "Param": lambda name, value: (name, value)}
     package(monkeypatch, "mlflow.entities", **entities)
-    (tmp_path / "config.json").write_text(json.dumps({"model": {"width": 16}}))
+    fields = {f"option_{number}": number for number in range(150)}
+    (tmp_path / "config.json").write_text(json.dumps({"model": fields}))
     for _ in range(2):
         with open_writers(["mlflow"], tmp_path) as writer:
             writer.write(DEV)
     assert calls[0] == ("uri", (tmp_path / "mlruns").as_uri())
     assert [call for call in calls if call[0] == "run"] == [("run", "5", tmp_path.name)]
-    assert ("batch", "r1", [], [("model.width", "16")]) in calls
+    told = [param for call in calls if call[0] == "batch" for param in call[3]]
+    assert told == [(f"model.{name}", str(value)) for name, value in fields.items()]
     rows = [("dev/loss", 2.25, 10), ("dev/accuracy", 0.5, 10)]
     assert calls.count(("batch", "r1", rows, [])) == 2
     assert calls[-1] == ("end", "r1", "FINISHED")
