@@ -34,7 +34,8 @@ class LowerBounds(nn.Module):
 
     def __call__(self, layer: int) -> Float[Array, " width"]:
         """Lower bounds of one layer."""
-        return jax.nn.softmax(self.logits, axis=0)[1 : layer + 1].sum(axis=0)
+        # Wide: what a bound near 1 leaves would be wrong by some percent in half precision.
+        return jax.nn.softmax(widened(self.logits), axis=0)[1 : layer + 1].sum(axis=0)
 
     def logarithms(self, layer: int) -> tuple[Float[Array, " width"], Float[Array, " width"]]:
         """Logarithms of the lower bounds b of one layer above the first, and of 1 - b."""
@@ -85,7 +86,7 @@ class HGRN2(MatrixStateMixer):
         del index
         left = jax.nn.sigmoid(-k)
         if self.layer:
-            left = (1 - self._by_head(self.lower_bounds(self.layer), k)) * left
+            left = ((1 - self._by_head(self.lower_bounds(self.layer), k)) * left).astype(k.dtype)
         return jax.nn.silu(q) * q.shape[-1] ** -0.5, left
 
     def log_decay(self, x: Array, raw: Array) -> Array:

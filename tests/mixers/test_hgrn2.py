@@ -97,6 +97,17 @@ def test_logarithms_of_the_bounds():
         np.testing.assert_allclose(np.exp(found), [b, 1 - b], rtol=1e-5)
 
 
+# Catches a bound near 1 in half precision, which leaves some percent too little or too much.
+def test_what_bounds_leave_in_half_precision():
+    bounds, layer = LowerBounds(24, 3), 23
+    params = {"params": {"logits": jnp.zeros((24, 3), jnp.bfloat16)}}
+    left = np.asarray(1 - bounds.apply(params, layer), np.float32)
+    np.testing.assert_allclose(left, 1 / 24, rtol=1e-4)
+    mixer, x = HGRN2(4, layer=layer, layers=24), jnp.ones((1, 2, 4), jnp.bfloat16)
+    half = lambda key: jax.tree.map(lambda leaf: leaf.astype(x.dtype), mixer.init(key, x))
+    assert jax.eval_shape(lambda key: mixer.apply(half(key), x), jax.random.key(0)).dtype == x.dtype
+
+
 # Catches layers with bounds of their own: one parameter moves the gates of all.
 def test_the_bounds_are_shared():
     config, params, _ = planted.untrained("hgrn2", layers=3)
