@@ -112,7 +112,8 @@ def _rewritten(decay: Array, write: Array, entry: Entry) -> Array:
 
     def advance(state: Array, at_t: tuple) -> tuple[Array, Array]:
         token, *rest = at_t
-        state = rewrite_at(_advance(state, rest)[0], entry, token)
+        # A value that replaces the whole state may be narrower than it.
+        state = rewrite_at(_advance(state, rest)[0], entry, token).astype(state.dtype)
         return state, state
 
     by_time = tuple(jnp.moveaxis(x, 1, 0) for x in (decay, write))

@@ -91,6 +91,17 @@ def test_linear_recurrence_at_extreme_decays(backend):
 
 
 # Catches a misspelt backend that falls back on another one.
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_a_projection_and_then_a_whole_state(dtype):
+    """Catches a loop over wide states that a narrower value ends with an error about types."""
+    write, value = (jnp.full((BATCH, 3, WIDTH), one, dtype) for one in (1, 2))
+    entry = {"value": value, "projection": jnp.eye(WIDTH, dtype=dtype), "then": {"value": value}}
+    op = jax.jit(lambda write: linear_recurrence(write, write, entry=entry))
+    states = op(write)
+    assert states.dtype == dtype
+    np.testing.assert_array_equal(states, value)
+
+
 def test_unknown_backend():
     arguments = (jnp.ones((1, 2, 3)),) * 2
     with pytest.raises(ValueError, match=r"'cuda'.*auto"):
