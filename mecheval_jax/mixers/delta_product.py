@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from mecheval_jax.array_types import Array
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.delta_net import DeltaNet, GatedDeltaNet
-from mecheval_jax.ops.dplr import Update, dplr, dplr_states, dplr_step, read
-from mecheval_jax.ops.positions import at_positions
+from mecheval_jax.mixers.recurrence import read_states
+from mecheval_jax.ops.dplr import Update, dplr, dplr_states, dplr_step
 
 
 class GatedDeltaProduct(GatedDeltaNet):
@@ -77,7 +77,7 @@ class GatedDeltaProduct(GatedDeltaNet):
             states = dplr_states(decay, M - diagonal, W, self.state.checked_entry(W), self.backend)
             states = self.state(states, rewritten=True)
             if any(site.replaced() for site in sites):
-                return read(at_positions(states, positions), at_positions(q, positions))
+                return read_states(states, q, positions)
         in_turn = jax.tree.map(lambda h: h.reshape(h.shape[0], -1, *h.shape[3:]), update)
         last = (jnp.arange(in_turn.k.shape[1]) + 1) % self.steps == 0
         queries = jnp.where(last[None, :, None, None], jnp.repeat(q, self.steps, axis=1), 0)

@@ -179,7 +179,7 @@ class Mamba3(nn.Module):
         entry = self.state.checked_entry(write)
         states = linear_recurrence(self.decay(decay), write, backend=self.backend, entry=entry)
         states = self.state(states, rewritten=True)
-        read = jnp.einsum("blhkv,blhrk->blhrv", states, turned[1])
+        read = jnp.einsum("blhkv,blhrk->blhrv", states, turned[1]).astype(fast.dtype)
         return read if any(site.replaced() for site in sites) else fast
 
     def initial_state(self, batch: int, max_length: int) -> dict[str, Array]:

@@ -135,6 +135,18 @@ def passed_decay(
     return log_decay
 
 
+def read_states(
+    states: Float[Array, "batch length heads key value"],
+    q: Float[Array, "batch length heads key"],
+    positions: Int[Array, "batch queries"] | None,
+) -> Float[Array, "batch positions heads value"]:
+    """What queries read of states at some positions, in the type of the queries.
+
+    States may be wider. The sites behind have the type that they have without states.
+    """
+    return read(at_positions(states, positions), at_positions(q, positions)).astype(q.dtype)
+
+
 def dplr_recurrence(
     module: nn.Module,
     q: Float[Array, "batch length heads key"],
@@ -161,6 +173,6 @@ def dplr_recurrence(
             states = dplr_states(decay, module.erase(update.erase()), write, entry, backend)
         states = module.state(states, rewritten=True)
         if by_channel or any(site.replaced() for site in sites):
-            return read(at_positions(states, positions), at_positions(q, positions))
+            return read_states(states, q, positions)
     least = -math.inf if free else getattr(module, "LEAST_LOG_DECAY", -math.inf)
     return dplr(q, update, backend, least, positions)

@@ -106,6 +106,12 @@ def test_states_are_replaced_and_tokens_generated(mixers):
         states = [path for path in seen if path.endswith("/state")]
         return run(model, params, tokens, interchange(seen, [*states, last]))
 
+    def patched_everywhere(params):
+        seen = capture(model, params, tokens)
+        return run(model, params, tokens, interchange(seen, [*seen]))
+
     params = parameter_shapes(config)
     assert jax.eval_shape(patched, params).shape[:2] == (2, 4)
+    # What is read of a wide state that was replaced is as narrow as without it, at every site.
+    assert jax.eval_shape(patched_everywhere, params).shape[:2] == (2, 4)
     assert jax.eval_shape(lambda p: greedy(model, p, tokens, 3), params).shape == (2, 3)
