@@ -14,6 +14,7 @@ from mecheval_jax.array_types import Array
 from mecheval_jax.errors import UserError
 from mecheval_jax.mixers.canon import SITES as CANON_SITES
 from mecheval_jax.mixers.matrix_state import SITES, MatrixStateMixer
+from mecheval_jax.mixers.options import OPTIONS
 from mecheval_jax.ops.rotary import rotary
 
 
@@ -27,6 +28,12 @@ class RetNet(MatrixStateMixer):
     SITES = CANON_SITES | SITES
 
     def __post_init__(self):
+        if self.keys < 2:
+            raise UserError(
+                f"{OPTIONS}key_share is {self.key_share:g}: of width {self.width} keys have "
+                f"{self.keys} channels, no pair that rotary positions turn; take a greater width "
+                "or key_share"
+            )
         if self.keys < 2 * self.heads:
             raise UserError(
                 f"heads is {self.heads}: of {self.keys} channels of keys a head has no pair that "

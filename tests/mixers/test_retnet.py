@@ -28,3 +28,7 @@ def test_against_its_twin():
 def test_rotary_positions_turn_pairs():
     with pytest.raises(UserError, match=r"heads is 16: of 16 channels.*at most 8 heads"):
         RetNet(16, heads=16)
+    for width, share in ((1, 1.0), (16, 0.01)):  # no number of heads would do
+        message = rf"key_share is {share:g}: of width {width} .* a greater width or key_share$"
+        with pytest.raises(UserError, match=message):
+            RetNet(width, key_share=share)
