@@ -41,7 +41,7 @@ def base() -> ConfigDict:
     config.model.feed_forward_bias = True  # whether the feed-forward part has biases
     config.model.norm = "auto"  # layer, rms, none; auto: rms in Mamba blocks, else layer
     config.model.output_norm = "layer"  # norm before the output head: layer, rms, none
-    config.model.norm_epsilon = 1e-5  # epsilon of all norms
+    config.model.norm_epsilon = 1e-5  # epsilon of both; norms inside mixers have their own
     config.model.parallel = False  # whether mixer and feed-forward part read the same input
     config.model.tied = True  # whether the output head is the embedding
 

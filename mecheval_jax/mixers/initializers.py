@@ -1,10 +1,11 @@
 """Initial values of parameters, which decide whether a model learns to recall at all.
 
-Sources: GPT-2's scheme for all but the Mamba family (dense weights and embeddings N(0, 0.02),
-projections into the residual stream divided by sqrt(2 layers)); PyTorch's default for depthwise
-convolutions and for Mamba's dense layers; Mamba's own rules for its time step (Gu and Dao 2023,
-section 3.6). Each initializer is a function of a key, a shape and a dtype, as in Flax; what makes
-one of numbers makes it once, so that layers can be seen to have the same.
+Sources: GPT-2's scheme (dense weights and embeddings N(0, 0.02); projections into the residual
+stream, of attention, Hyena and the MLP, divided by sqrt(2 layers)) where nothing else is said;
+PyTorch's default for depthwise convolutions, the LSTM, and the dense layers of Mamba to Mamba-3;
+Mamba's own rules for its time step (Gu and Dao 2023, section 3.6); their authors' for mLSTM and
+RWKV-7. Each initializer is a function of a key, a shape and a dtype, as in Flax; what makes one of
+numbers makes it once, so that layers can be seen to have the same.
 """
 
 import functools

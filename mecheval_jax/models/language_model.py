@@ -71,7 +71,7 @@ class ModelConfig(Section, section="model"):
         norm: Norm of the blocks, ``layer``, ``rms`` or ``none``; ``auto`` for that of the
             architecture.
         output_norm: Norm before the output head, ``layer``, ``rms`` or ``none``.
-        norm_epsilon: Epsilon of all norms.
+        norm_epsilon: Epsilon of both kinds; norms inside mixers have their own.
         parallel: Whether mixer and feed-forward part read the same residual stream.
         tied: Whether the output head is the embedding.
     """
