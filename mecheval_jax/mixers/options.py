@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import operator
 import typing
 from collections.abc import Collection
@@ -75,8 +76,11 @@ def require_inner_heads(name: str, inner: int, head: int, groups: int = 1) -> No
 
 def divisors_near(number: int, value: int) -> str:
     """The divisors of a number that are nearest to a value, at most three, for a message."""
-    divisors = [divisor for divisor in range(1, number + 1) if number % divisor == 0]
-    nearest = sorted(divisors, key=lambda divisor: abs(divisor - value))[:3]
+    # Of a number beyond a million squared, which no machine holds, some may be missing.
+    tried = range(1, min(math.isqrt(number), 10**6) + 1)
+    below = [divisor for divisor in tried if number % divisor == 0]
+    divisors = {*below, *(number // divisor for divisor in below)}
+    nearest = sorted(divisors, key=lambda divisor: (abs(divisor - value), divisor))[:3]
     return " or ".join(map(str, sorted(nearest)))
 
 

@@ -8,7 +8,7 @@ import pytest
 from mecheval_jax import trust
 from mecheval_jax.errors import UserError
 from mecheval_jax.mixers import MixerContext, build_mixer
-from mecheval_jax.mixers.options import checked
+from mecheval_jax.mixers.options import checked, divisors_near
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
 from mecheval_jax.ops.positions import at_positions
 
@@ -45,6 +45,22 @@ SHAPE = {"layers": 2, "width": 32, "max_length": 32}
 def test_wrong_values(mixer, options, message):
     with pytest.raises(UserError, match=message):
         ModelConfig(mixer, vocabulary_size=5, mixer_options=options, **SHAPE)
+
+
+# Catches a width with some zeros too many, whose error waits for a thousand million divisions.
+@pytest.mark.parametrize(
+    ("number", "value", "nearest"),
+    [
+        (12, 5, "3 or 4 or 6"),
+        (7, 3, "1 or 7"),
+        (1, 2, "1"),
+        (9, 4, "1 or 3 or 9"),
+        (10**9, 3, "1 or 2 or 4"),
+        (10**18, 7, "4 or 5 or 8"),
+    ],
+)
+def test_divisors_that_are_named(number, value, nearest):
+    assert divisors_near(number, value) == nearest
 
 
 def test_a_default_can_be_written():
