@@ -232,7 +232,7 @@ def _set_by_model(mixer: type[nn.Module]) -> set[str]:
 
 def _is_ours(mixer: type[nn.Module], field: str) -> bool:
     """Whether a field of a class is that of a mixer of this package."""
-    owners = (part for part in mixer.__mro__ if field in vars(part).get("__annotations__", {}))
+    owners = (part for part in mixer.__mro__ if field in inspect.get_annotations(part))
     return is_built_in(next(owners, mixer))
 
 
