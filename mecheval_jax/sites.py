@@ -142,7 +142,7 @@ def rewrite(live: Shaped[Array, "..."], entry: Entry) -> Shaped[Array, "..."]:
             value = step["value"]
             if "projection" in step:
                 change = jnp.einsum("...d,ed->...e", value - live, step["projection"])
-                value = live + change
+                value = live + change.astype(live.dtype)
             live = jnp.where(step["mask"], value, live) if "mask" in step else value
         if "shift" in step:
             live = live + step["shift"]

@@ -82,7 +82,8 @@ def projection_onto(basis: Float[Array, "channels dimension"]) -> Float[Array, "
                 f"B^T B deviates from the identity by {deviation:.3g}, at most {TOLERANCE} is "
                 "allowed (jnp.linalg.qr(basis)[0] has the same span)"
             )
-    return basis @ basis.T
+    # Accelerators round products by default, further than `TOLERANCE`.
+    return jnp.matmul(basis, basis.T, precision="highest")
 
 
 def interchange_subspace(

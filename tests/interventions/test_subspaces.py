@@ -1,6 +1,7 @@
 """Shifts along directions, and interchange in subspaces, against loops."""
 
 import chex
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from mecheval_jax.interventions import (
     projection_onto,
     steer,
 )
+from mecheval_jax.sites import rewrite
 from tests.support.rewrites_by_hand import (
     EVERY_FORM,
     FLAT,
@@ -67,6 +69,22 @@ class Directions(Values):
         # Of one's own activation nothing changes, to the bit.
         own = applied(interchange_subspace(LIVE, [FLAT], projection))[FLAT]
         np.testing.assert_array_equal(own, LIVE[FLAT])
+
+
+def test_a_projection_is_one_on_every_device():
+    """Catches a product that accelerators round, which is then refused as no projection."""
+    program = str(jax.make_jaxpr(projection_onto)(jnp.eye(WIDTH)[:, :2]))
+    assert program.count("dot_general") == 1
+    assert "HIGHEST" in program
+
+
+def test_a_projection_keeps_the_type_of_the_activation():
+    """Catches a model in half precision that goes on in float32 behind a projection."""
+    live = jnp.ones((1, 2, 4), jnp.bfloat16)
+    entry = {"value": 2 * live, "projection": jnp.eye(4), "mask": jnp.array([[[True], [False]]])}
+    changed = rewrite(live, entry)
+    assert changed.dtype == live.dtype
+    np.testing.assert_array_equal(changed.astype(jnp.float32)[0, :, 0], [2.0, 1.0])
 
 
 def test_a_basis_that_is_not_orthonormal():
