@@ -14,6 +14,7 @@ import numpy as np
 
 from mecheval_jax.array_types import ARRAYS, Array, Int
 from mecheval_jax.errors import UserError, expect, several
+from mecheval_jax.interventions.addresses import listed
 from mecheval_jax.interventions.capture import Activations, Interventions, at_sites, by_path
 from mecheval_jax.interventions.positions import Positions, columns, gather, positions_mask, scatter
 from mecheval_jax.sites import Entry, is_state, mask_of, steps
@@ -40,8 +41,9 @@ def interchange(
     Raises:
         UserError: If `source` or `base` lacks a site, or they are of documents of other shapes.
     """
-    held = None if base is None else at_sites(base, sites)
-    return replace(at_sites(source, sites), positions, held)
+    paths = listed(sites)
+    held = None if base is None else at_sites(base, paths)
+    return replace(at_sites(source, paths), positions, held)
 
 
 def pin(activations: Activations, sites: str | Iterable[str]) -> Interventions:

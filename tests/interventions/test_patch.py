@@ -273,6 +273,12 @@ class Swaps(Values):
         )
 
 
+def test_sites_that_can_be_read_once():
+    """Catches an iterator of sites that is spent on the base before the source is read."""
+    once = interchange(OTHER, iter([FLAT, HEADS]), COLUMNS, base=LIVE)
+    assert list(once) == [FLAT, HEADS]
+
+
 def test_donors_are_documents():
     """Catches a donor that wraps or is clipped, and a list that is shorter than the documents."""
     tree = {"embedding": jnp.arange(24.0).reshape(3, 4, 2)}
