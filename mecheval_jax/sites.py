@@ -45,6 +45,9 @@ INTERVENTIONS = "interventions"
 STATE = "state"
 """Name of sites that hold a recurrent state, where a change at one position reaches later ones."""
 
+ONLY_WITH = "(only with "
+"""What the meaning of a site in a mixer's ``SITES`` has if some options leave the site out."""
+
 ALL = math.inf
 """Reach of an operation that mixes all earlier tokens, such as a filter of a document's length."""
 

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.errors import UserError, choose, expect, several
+from mecheval_jax.mixers.options import is_built_in
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
 from mecheval_jax.site_path import MIXER, OUTSIDE_BLOCKS, SitePath, in_mixer
-from mecheval_jax.sites import apply_captured
+from mecheval_jax.sites import ONLY_WITH, apply_captured
 
 
 def site_paths(config: ModelConfig) -> tuple[str, ...]:
@@ -80,8 +81,7 @@ def check_site(path: str, config: ModelConfig) -> None:
     elif site.layer >= config.layers:
         known = ()
     elif site.in_mixer:
-        names = getattr(config.build_mixer(site.layer), "SITES", ())
-        known = [f"{MIXER}{name}" for name in names]
+        known = [f"{MIXER}{name}" for name in _always_there(config.build_mixer(site.layer))]
     else:
         known = config.components(site.layer)
     if site.component not in known:
@@ -97,4 +97,13 @@ def listed(sites: str | Iterable[str]) -> tuple[str, ...]:
     found = several(sites)
     if not found:
         raise UserError("no sites: name at least one")
+def _always_there(mixer: nn.Module) -> list[str]:
+    """Names of a mixer's sites that it has whatever its options are.
+
+    Which sites a mixer of the user's own has is known from a trace alone.
+    """
+    named = type(mixer).SITES if is_built_in(type(mixer)) else {}
+    return [name for name, meaning in named.items() if ONLY_WITH not in meaning]
+
+
     return found

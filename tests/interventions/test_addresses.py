@@ -118,6 +118,23 @@ def test_every_site_of_a_model_is_known():
             check_site(path, config)
 
 
+@pytest.mark.parametrize(
+    ("mixer", "options", "site"),
+    [
+        ("attention", {}, "q_input"),
+        ("forgetting_attention", {}, "gate"),
+        ("mamba", {"gated": False}, "gate"),
+    ],
+)
+def test_a_site_that_the_options_leave_out(mixer, options, site):
+    """Catches an entry at a site of the mixer that this model lacks, which would do nothing."""
+    config = ModelConfig(mixer, 1, 16, 8, 8, mixer_options=options)
+    path = f"block_0/mixer/{site}"
+    assert path not in site_paths(config)
+    with pytest.raises(UserError, match=f"unknown site '{path}'"):
+        check_site(path, config)
+
+
 def test_entries_elsewhere_and_of_other_shapes(attention):
     """Catches a site that Flax passes over, and a value that is broadcast."""
     model, params, tokens = attention.model, attention.params, attention.tokens
