@@ -81,15 +81,16 @@ def check_names(path: str, entry: Any) -> None:
     """
     if not isinstance(entry, Mapping):
         raise UserError(f"{path}: an intervention is an entry by path, not an array alone")
-    for step in steps(entry):
-        if set(step) - set(LEAVES) or not {"value", "shift"} & set(step):
-            raise UserError(
-                f"{path}: an intervention has a value or a shift, and may have a mask and a "
-                f"projection for its value, not {', '.join(step)}"
-            )
-        for name in step.keys() & {"mask", "projection"}:
-            if "value" not in step:
-                raise UserError(f"{path}: a {name} without a value does nothing")
+    if set(entry) - set(LEAVES) or not {"value", "shift"} & set(entry):
+        raise UserError(
+            f"{path}: an intervention has a value or a shift, and may have a mask and a "
+            f"projection for its value, not {', '.join(map(str, entry)) or 'nothing'}"
+        )
+    for name in entry.keys() & {"mask", "projection"}:
+        if "value" not in entry:
+            raise UserError(f"{path}: a {name} without a value does nothing")
+    if "then" in entry:
+        check_names(path, entry["then"])
 
 
 def check_entry(path: str, entry: Entry, live: Array | jax.ShapeDtypeStruct) -> None:

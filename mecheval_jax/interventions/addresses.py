@@ -52,14 +52,23 @@ def _in_order(layer: int, mixer: nn.Module, paths: set[str]) -> list[str]:
     return [*known, *sorted(inside - set(known))]
 
 
+def path_of(address: str) -> str:
+    """Path that any name of a site stands for; that a model has the site is not checked.
+
+    Raises:
+        UserError: If this is no name.
+    """
+    expect("the site", address, str, "one path or name")
+    return SitePath.parse(address).path
+
+
 def resolve(address: str, config: ModelConfig) -> str:
     """Path of a site, from any of its names.
 
     Raises:
         UserError: If the model has no such site; the message suggests the nearest name.
     """
-    expect("the site", address, str, "one path or name")
-    return choose("site", SitePath.parse(address).path, site_paths(config))
+    return choose("site", path_of(address), site_paths(config))
 
 
 def resolve_all(addresses: str | Iterable[str], config: ModelConfig) -> tuple[str, ...]:
@@ -88,15 +97,6 @@ def check_site(path: str, config: ModelConfig) -> None:
         resolve(path, config)
 
 
-def listed(sites: str | Iterable[str]) -> tuple[str, ...]:
-    """Sites as a tuple, from one name or several.
-
-    Raises:
-        UserError: If there are no sites.
-    """
-    found = several(sites)
-    if not found:
-        raise UserError("no sites: name at least one")
 def _always_there(mixer: nn.Module) -> list[str]:
     """Names of a mixer's sites that it has whatever its options are.
 
@@ -106,4 +106,13 @@ def _always_there(mixer: nn.Module) -> list[str]:
     return [name for name, meaning in named.items() if ONLY_WITH not in meaning]
 
 
+def listed(sites: str | Iterable[str]) -> tuple[str, ...]:
+    """Sites as a tuple, from one name or several.
+
+    Raises:
+        UserError: If there are no sites.
+    """
+    found = several(sites)
+    if not found:
+        raise UserError("no sites: name at least one")
     return found

@@ -11,10 +11,10 @@ from flax.traverse_util import unflatten_dict
 
 from mecheval_jax.array_types import Array, Float, Int, PyTree
 from mecheval_jax.errors import UserError, choose, expect
-from mecheval_jax.interventions.addresses import check_site, listed
+from mecheval_jax.interventions.addresses import check_site, listed, path_of
 from mecheval_jax.models.arguments import check_positions, own_parameters, tokens_of
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
-from mecheval_jax.site_path import SitePath, in_mixer
+from mecheval_jax.site_path import in_mixer
 from mecheval_jax.sites import INTERVENTIONS, Entry, apply_captured, check_names, hands_on
 from mecheval_jax.tasks.base import Batch
 
@@ -158,7 +158,7 @@ def by_path(interventions: Mapping[str, Any]) -> Interventions:
     expect("interventions", interventions, Mapping, several_in_one)
     for address, entry in interventions.items():
         check_names(address, entry)
-    entries = {SitePath.parse(address).path: entry for address, entry in interventions.items()}
+    entries = {path_of(address): entry for address, entry in interventions.items()}
     if len(entries) < len(interventions):
         raise UserError(f"{', '.join(interventions)}: two of these are one site")
     return entries
@@ -197,5 +197,5 @@ def at_sites(activations: Activations, sites: str | Iterable[str]) -> Activation
     Raises:
         UserError: If a site has no activation, or if there are no sites.
     """
-    paths = (choose("site", SitePath.parse(site).path, activations) for site in listed(sites))
+    paths = (choose("site", path_of(site), activations) for site in listed(sites))
     return {path: activations[path] for path in paths}

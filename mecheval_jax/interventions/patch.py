@@ -115,7 +115,7 @@ def on_channels(interventions: Interventions, channels: Sequence[int]) -> Interv
     chosen = several(channels)
     if not chosen:
         raise UserError("no channels: name at least one")
-    return {path: _narrowed(path, entry, chosen) for path, entry in interventions.items()}
+    return {path: _narrowed(path, entry, chosen) for path, entry in by_path(interventions).items()}
 
 
 def _narrowed(path: str, entry: Entry, channels: Sequence[int]) -> Entry:

@@ -60,6 +60,23 @@ INTERVENTIONS: dict[str, tuple[Callable[[Any], Any], str]] = {
         lambda w: w.ran({SITE: {"valeu": w.clean[SITE]}}),
         "valeu",
     ),
+    "run: an entry without a field": (lambda w: w.ran({SITE: {}}), "not nothing"),
+    "run: an array behind an entry": (
+        lambda w: w.ran({SITE: {"value": w.clean[SITE], "then": w.clean[SITE]}}),
+        "not an array alone",
+    ),
+    "run: a number in place of a site": (
+        lambda w: w.ran({3: w.patch[SITE]}),
+        "the site is 3, of type int",
+    ),
+    "interchange: a number in place of a site": (
+        lambda w: me.interchange(w.clean, [3]),
+        "the site is 3, of type int",
+    ),
+    "channels: interventions that are a list": (
+        lambda w: iv.on_channels([w.patch], [0]),
+        "compose",
+    ),
     "run: a mask alone": (lambda w: w.ran({SITE: {"mask": w.patch[SITE]["mask"]}}), "mask"),
     "run: a value that is broadcast": (
         lambda w: w.ran({SITE: {"value": w.clean[SITE][:1]}}),
