@@ -25,7 +25,7 @@ class Subject:
         task: Task of the documents, which can corrupt them.
         batch: Evaluation documents; interventions ask query 0 of each.
         evaluation: Options of the evaluation: roles, corruptions, directions, seed and intervals.
-        seed: Seed of the initialisation, from which `untrained` is made.
+        seed: Seed of the run's initialisation, which gives the model before its training.
         data_seed: Seed of the documents, from which more are drawn.
     """
 
