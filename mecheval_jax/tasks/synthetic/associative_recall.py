@@ -120,7 +120,21 @@ class AssociativeRecall(SyntheticTask):
     @property
     def read_length(self) -> int:
         """Number of tokens up to and including the last possible query."""
-        return self._divider(self.pairs) + 2 * self.queries
+        return self._read_of(self.pairs)
+
+    @property
+    def usual_length(self) -> int:
+        """The number of tokens that are read of documents with the median number of pairs."""
+        return self._read_of((self._fewest + self.pairs) // 2)
+
+    @property
+    def _fewest(self) -> int:
+        """Smallest number of pairs."""
+        return self.pairs if self.min_pairs is None else self.min_pairs
+
+    def _read_of(self, pairs: int) -> int:
+        """Number of tokens up to the last query, in documents of so many pairs."""
+        return int(self._divider(pairs)) + 2 * self.queries
 
     def _divider(self, pairs: int | Array) -> int | Array:
         """Position of the divider after so many pairs."""
@@ -177,8 +191,7 @@ class AssociativeRecall(SyntheticTask):
     def document(self, key: Key, split: str) -> Batch:
         """One document; the asked pairs are drawn first, then the others."""
         asked, others, order, how_many, fill = jax.random.split(key, 5)
-        fewest = self.pairs if self.min_pairs is None else self.min_pairs
-        pairs = jax.random.randint(how_many, (), fewest, self.pairs + 1)
+        pairs = jax.random.randint(how_many, (), self._fewest, self.pairs + 1)
 
         asked_keys, asked_values = self._asked(asked, split)
         slots = sample_distinct(order, self.queries, pairs)

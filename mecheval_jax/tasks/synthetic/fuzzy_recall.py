@@ -85,6 +85,11 @@ class FuzzyRecall(SyntheticTask):
         """Number of tokens up to and including the last possible query."""
         return self.max_length - 2
 
+    @property
+    def usual_length(self) -> int:
+        """The number of tokens that are read of documents whose items are of the mean length."""
+        return 1 + (self.pairs + 1) * (2 + self.key_tokens + self.value_tokens) // 2
+
     def _keys(self, key: Key, lengths: Int[Array, " pairs"]) -> Int[Array, "pairs key_tokens"]:
         """Token ids of distinct keys; only the first `lengths` of each row count."""
         size, number = self.key_vocabulary, jnp.zeros(self.pairs, jnp.int32)

@@ -114,6 +114,11 @@ class MultiQueryRecall(SyntheticTask):
         """Number of tokens up to and including the last possible query, all but one."""
         return self.max_length - 1
 
+    @property
+    def usual_length(self) -> int:
+        """The number of tokens that are read of documents of the median length."""
+        return int(np.median(self.lengths)) - 1
+
     def _distances(self, key: Key, slots: Int[Array, ""]) -> Int[Array, " queries"]:
         """Distances g - 1 of the queries, of which those below `slots` come first."""
         most = max(

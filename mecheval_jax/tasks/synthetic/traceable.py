@@ -138,7 +138,7 @@ class SyntheticTask(SelfContained, Section, section="task"):
 
     @property
     def usual_length(self) -> int:
-        """The number of tokens that are read, since documents are equally long."""
+        """The number of tokens that are read, where documents are equally long; others say so."""
         return self.read_length
 
     def distinct(self, key: Key, role: str, count: int) -> Int[Array, " count"]:

@@ -10,7 +10,10 @@ import pytest
 from mecheval_jax.errors import UserError
 from mecheval_jax.tasks import TASKS
 from mecheval_jax.tasks.base import Batch
+from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
+from mecheval_jax.tasks.synthetic.fuzzy_recall import FuzzyRecall
 from mecheval_jax.tasks.synthetic.memorization import Memorization
+from mecheval_jax.tasks.synthetic.multi_query_recall import MultiQueryRecall
 from mecheval_jax.tasks.synthetic.stacked_recall import StackedRecall
 from mecheval_jax.tasks.synthetic.traceable import SyntheticTask, consecutive
 
@@ -85,3 +88,31 @@ def test_every_task_checks_its_fields(kind):
     whole = next(field.name for field in dataclasses.fields(kind) if isinstance(field.default, int))
     with pytest.raises(UserError, match=rf"task\.{whole} is \d+: it takes a whole number"):
         kind(**{whole: 2**40})
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        AssociativeRecall(pairs=9, min_pairs=1, key_vocabulary=16, value_vocabulary=16, filler=1),
+        MultiQueryRecall(vocabulary=16, lengths=(8, 16, 64), pairs=(2, 1, 2)),
+        FuzzyRecall(pairs=4, key_vocabulary=8, value_vocabulary=8),
+    ],
+)
+def test_the_usual_length_of_documents_that_are_not_alike(task):
+    """Catches the longest document taken for the usual one, by which a window of half the others
+    would be local."""
+    behind = task.max_length - task.read_length
+    read = np.asarray(task.sample(jax.random.key(0), 400, "test").lengths) - behind
+    assert (read <= task.usual_length).mean() > 0.4
+    assert (read >= task.usual_length).mean() > 0.4
+
+
+def test_the_usual_length_of_documents_that_are_alike():
+    """Catches a usual length that documents of one length do not have."""
+    for task in (
+        AssociativeRecall(),
+        AssociativeRecall(pairs=5, filler=2, queries=3),
+        MultiQueryRecall(lengths=(64,), pairs=(8,)),
+        FuzzyRecall(key_tokens=1, value_tokens=1),
+    ):
+        assert task.usual_length == task.read_length
