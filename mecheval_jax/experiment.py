@@ -157,10 +157,21 @@ def documents_asked(values: Mapping[str, Any]) -> str:
     Args:
         values: Its sections, as in ``config.json``.
     """
-    task = dict(values["task"])
-    if task.get("sha256"):  # the file's content counts, and not where it lies
-        task.pop("path", None)
+    places = _places_of_files(values["task"])
+    task = {name: value for name, value in values["task"].items() if name not in places}
     return json.dumps([task, values["evaluation"].get("split")], sort_keys=True)
+
+
+def _places_of_files(task: Mapping[str, Any]) -> list[str]:
+    """Fields of a task that say where files lie whose content has a hash, which alone counts.
+
+    Args:
+        task: The section, as in ``config.json``.
+    """
+    kind = TASKS.get(str(task.get("name")))
+    if kind is None or not task.get(kind.hash_field):
+        return []
+    return [name for name, value in task.items() if kind.files_of({name: value})]
 
 
 def task_of(config: ConfigDict | Mapping[str, Any]) -> Task:
@@ -231,11 +242,18 @@ def _plain(instance: Any) -> dict[str, Any]:
 
 
 def differences(first: Experiment, second: Experiment) -> list[tuple[str, Any, Any]]:
-    """Fields of two experiments that differ: their names (``model.width``), and both values."""
-    ours, theirs = (flatten_dict(each.as_dict(), sep=".") for each in (first, second))
+    """Fields of two experiments that differ: their names (``model.width``), and both values.
+
+    Where files of the same content lie does not count.
+    """
+    sections = [each.as_dict() for each in (first, second)]
+    ours, theirs = (flatten_dict(each, sep=".") for each in sections)
+    content, places = f"task.{first.task.hash_field}", set()
+    if ours.get(content) == theirs.get(content):
+        places = {f"task.{name}" for each in sections for name in _places_of_files(each["task"])}
     return [
         (name, ours.get(name), theirs.get(name))
-        for name in sorted(ours.keys() | theirs.keys())
+        for name in sorted((ours.keys() | theirs.keys()) - places)
         if ours.get(name) != theirs.get(name)
     ]
 

@@ -176,6 +176,14 @@ def test_which_documents_are_the_same():
     }
     elsewhere = one | {"task": one["task"] | {"path": "/b/a"}}
     assert documents_asked(one) == documents_asked(elsewhere)
+    cut = one | {"task": one["task"] | {"tokenizer": "a.json"}}
+    cut_elsewhere = one | {"task": elsewhere["task"] | {"tokenizer": "/b/a.json"}}
+    assert documents_asked(cut) == documents_asked(cut_elsewhere)
+    derived, derived_elsewhere = (
+        one | {"task": {"name": "treecall", "grammar_file": path, "grammar_sha256": "x"}}
+        for path in ("a.json", "/b/a.json")
+    )
+    assert documents_asked(derived) == documents_asked(derived_elsewhere)
     for other in (
         one | {"evaluation": {"split": "test"}},
         one | {"task": one["task"] | {"sha256": "y"}},

@@ -31,11 +31,7 @@ def check_same(folder: ChoiceFolder, sweep: Sweep, request: ChoiceRequest) -> No
 def _other_experiment(sweep: Sweep, request: ChoiceRequest) -> str | None:
     """What is said of runs of another experiment."""
     ours, theirs = request.experiment, Experiment.from_config(sweep.base)
-    # Of a file of documents the content counts, and not where it lies.
-    field = ours.task.hash_field
-    is_same_file = field and getattr(ours.task, field) == getattr(theirs.task, field, None)
-    ignored = (ANALYSES, "task.path") if is_same_file else (ANALYSES,)
-    found = difference_words(theirs, ours, ignored=ignored)
+    found = difference_words(theirs, ours, ignored=(ANALYSES,))
     if not found:
         return None
     return f"a choice of another task, model, training or evaluation ({'; '.join(found)[:300]})"

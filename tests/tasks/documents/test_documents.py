@@ -312,6 +312,8 @@ def test_a_run_finds_its_documents_from_another_folder(orders, tmp_path, monkeyp
     run.open(Experiment.from_config(sections))
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert run.experiment().task.path == str(tmp_path / "here" / "mine.jsonl")
+    sections["task"]["path"] = "../here/mine.jsonl"  # the same file by another name
+    run.open(Experiment.from_config(sections))
     lines = (tmp_path / "here" / "mine.jsonl").read_text().splitlines()
     (tmp_path / "here" / "mine.jsonl").write_text("\n".join(lines[1:]))
     with pytest.raises(UserError, match="not what it was for this config"):

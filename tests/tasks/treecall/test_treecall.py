@@ -16,6 +16,8 @@ from scipy import stats
 
 from mecheval_jax import runs
 from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.verdict.pooling import check_population
+from mecheval_jax.experiment import documents_asked
 from mecheval_jax.models.language_model import LanguageModel, initialize
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.tasks import held_out
@@ -264,7 +266,13 @@ def test_a_run_whose_grammar_file_is_gone(tmp_path):
     made = small.experiment({"task": task, "model.max_length": 128})
     folder = RunFolder(tmp_path / "run")
     folder.open(made)
+    beside = RunFolder(tmp_path / "beside")
+    beside.open(small.experiment({"task": task, "model.max_length": 128}, seed=1))
     path.unlink()
+    # Both have a copy of their own, and the same documents.
+    both = {"run": folder.experiment(), "beside": beside.experiment()}
+    check_population(both)
+    assert len({documents_asked(one.as_dict()) for one in both.values()}) == 1
     again = folder.experiment().task
     assert again.grammar_file == str(folder.grammar)
     assert dataclasses.replace(made.task, grammar_file=str(folder.grammar)) == again
