@@ -45,6 +45,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.task.num_passes = 1  # number of times that the pairs occur
     config.task.power = 0.01  # small: queries soon after the pairs; 1: anywhere after them
     config.task.noise = True  # whether positions without a query hold random tokens, not 0
+    config.task.equal_documents = False  # whether documents of few pairs weigh as those of many
     config.evaluation.roles = EVALUATION_ROLES
     return apply(config, arguments)
 

@@ -131,7 +131,10 @@ def test_a_mixer_for_each_layer():
 @pytest.mark.parametrize("argument", ["", "smoke=True"])
 def test_builds(module, argument):
     """Catches a field that the config sets and the code does not have, or the reverse."""
-    experiment = Experiment.from_config(module.get_config(argument))
+    config = module.get_config(argument)
+    experiment = Experiment.from_config(config)
+    fields = {field.name for field in dataclasses.fields(experiment.task)}
+    assert set(config.task) - {"name"} == fields
     if argument:
         assert experiment.training.steps <= 50
 
