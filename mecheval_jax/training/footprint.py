@@ -1,16 +1,19 @@
 """The least memory that a training can take: one that cannot fit is refused before it begins.
 
-It is reckoned from the config alone, before anything is compiled or allocated: bytes of float32 for
+It is reckoned from the config alone, before anything is compiled or allocated: bytes of
 
     parameters      embedding (and head), positions, and at least width^2 for each layer
     optimizer       Adam's two moments, and the gradient
     a batch         tokens, the residual stream of every layer, and logits of one query
     documents       tokens of the evaluation documents
 
-A training that passes may still not fit: then the device says so.
+The stream has the type of the model's activations, and all else 32 bits. A training that passes may
+still not fit: then the device says so.
 """
 
 import dataclasses
+
+import jax.numpy as jnp
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.models.language_model import ModelConfig
@@ -20,7 +23,7 @@ from mecheval_jax.tasks.packed import SMALLEST_BUCKET
 from mecheval_jax.training.config import TrainingConfig
 
 NUMBER = 4
-"""Bytes of a number."""
+"""Bytes of a number that is no activation."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,11 +99,11 @@ def footprint_of(
     tables = model.vocabulary_size * (1 if model.tied else 2)
     tables += model.max_length if model.positions == "learned" else 0
     parameters = tables * model.width + model.layers * model.width * (model.width + model.canon)
-    stream = length * (1 + model.layers * model.width)
+    stream = length * model.layers * model.width * jnp.dtype(model.dtype).itemsize
     return Footprint(
         parameters=NUMBER * parameters,
         optimizer=3 * NUMBER * parameters,
-        batch=NUMBER * rows * (stream + model.vocabulary_size),
+        batch=rows * (NUMBER * (length + model.vocabulary_size) + stream),
         documents=NUMBER * max(training.evaluation_documents, documents) * length,
     )
 

@@ -51,6 +51,15 @@ def test_micro_batches_need_less():
     assert cut.batch * 8 == whole.batch
 
 
+def test_activations_in_half_the_bytes():
+    """Catches a training that is refused for activations of twice the size that they have."""
+    (experiment, whole), (_, half) = of(), of({"model.dtype": "bfloat16"})
+    model, length = experiment.model, experiment.task.max_length
+    stream = experiment.training.batch_size * length * model.layers * model.width
+    assert whole.batch - half.batch == 2 * stream
+    assert (half.parameters, half.optimizer) == (whole.parameters, whole.optimizer)
+
+
 def test_documents(monkeypatch):
     """Catches documents that are drawn before anybody asks how many fit."""
     monkeypatch.setattr(footprint, "total_memory", lambda: GIB)
