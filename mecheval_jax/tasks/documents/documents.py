@@ -9,7 +9,8 @@ train documents and their answers.
 Roles: ``bos``, ``query``, ``answer`` (if it occurs in the document after the query), ``key``,
 ``value`` and every role that a line names, each `ABSENT` for queries without it. If queries have
 ``value``, there are also ``next_key`` and ``value+2``, the tokens after it, absent if they would
-fall on the key, or not lie before the query and before a role ``divider``.
+fall on the key, or not lie before the query and before a role ``divider``, any token of which
+counts.
 
 The corruptions are ``key`` and ``value``, each available if the first query of every document has
 the role. The class of a role is the set of tokens that stand there in train documents.
@@ -306,14 +307,7 @@ class Documents(HostTask, Section, section="task"):
 
 def _roles(question: DocumentQuery) -> dict[str, int]:
     """Positions of the roles of a query, counted from bos, without absent ones."""
-    roles = dict(question.roles)
-    if "value" in roles:
-        limit = min(question.position, roles.get("divider", question.position))
-        for name, distance in DERIVED.items():
-            position = roles["value"] + distance
-            if position < limit and position != roles.get("key"):
-                roles[name] = position
-    roles |= {"bos": -1, "query": question.position}
+    roles = {**question.roles, **question.behind, "bos": -1, "query": question.position}
     if question.answer_position is not None:
         roles["answer"] = question.answer_position
     return {name: 1 + position for name, position in roles.items()}

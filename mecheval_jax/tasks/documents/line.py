@@ -71,12 +71,15 @@ class DocumentQuery:
         answer: Symbol of the answer.
         answer_position: Position of the answer after the query; None if it is not there.
         roles: Positions of ``key``, ``value`` and the roles that the line names.
+        behind: Positions of the roles of `DERIVED`, without those that would fall on a token of the
+            key, or not lie before all tokens of the query and of a role ``divider``.
     """
 
     position: int
     answer: Symbol
     answer_position: int | None
     roles: Mapping[str, int]
+    behind: Mapping[str, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,6 +192,23 @@ def _is_unicode(text: str) -> bool:
     return _SURROGATE.search(text) is None
 
 
+def _behind(value: int | None, spans: Mapping[str, CharacterSpan]) -> dict[str, int]:
+    """Positions of the roles of `DERIVED`; see `DocumentQuery`.
+
+    Args:
+        value: Position of ``value``; None without one.
+        spans: Places of the query and of its roles.
+    """
+    if value is None:
+        return {}
+    limit = min(spans[name].first for name in ("query", "divider") if name in spans)
+    found = {
+        name: value + distance for name, distance in DERIVED.items() if value + distance < limit
+    }
+    key = spans.get("key")
+    return {n: at for n, at in found.items() if key is None or not key.first <= at <= key.last}
+
+
 class _Asking:
     """The reading of one query, which collects all mistakes before it raises."""
 
@@ -239,7 +259,7 @@ class _Asking:
             self._try(self._check_value, self._symbols[roles["value"]], answer[0])
         if self._reasons or answer is None:
             raise BadLine(self._reasons)
-        return DocumentQuery(position, *answer, roles)
+        return DocumentQuery(position, *answer, roles, _behind(roles.get("value"), spans))
 
     def _named(self) -> dict[str, CharacterSpan]:
         """Places of the roles that the line names, by name."""

@@ -141,6 +141,29 @@ def test_first_answer_token():
         LineFormat(Bytes(), of_ids=False).read(line().encode())
 
 
+def test_what_stands_behind_the_value():
+    """Catches a token of the question, of the key or of a divider that is called the next key."""
+    form = LineFormat(Whitespace(), of_ids=False)
+    text = "to B7 Oslo | - for B7 Oslo of B7 at B7"
+    #       0  1  2    3 4 5   6  7    8  9  10 11
+    for changes, behind in (
+        ({"value": [6, 10]}, {"next_key": 3, "value+2": 4}),
+        # The question has two tokens or one.
+        ({"value": [22, 26], "query": [27, 32]}, {}),
+        ({"value": [22, 26], "query": [30, 32]}, {"next_key": 8}),
+        ({"value": [22, 26], "query": [30, 32], "key": [0, 5]}, {"next_key": 8}),
+        # The key stands behind the value, and has two tokens.
+        ({"value": [6, 10], "key": [15, 21]}, {"next_key": 3, "value+2": 4}),
+        ({"value": [6, 10], "key": [13, 18]}, {"next_key": 3}),
+        # So has what divides the document from the question.
+        ({"value": [6, 10], "roles": {"divider": [11, 14]}}, {}),
+        ({"value": [6, 10], "roles": {"divider": [13, 18]}}, {"next_key": 3}),
+    ):
+        query = {"query": [36, 38], "answer": "Oslo", "key": [3, 5]} | changes
+        (question,) = form.read(json.dumps({"text": text, "queries": [query]}).encode()).questions
+        assert question.behind == behind, changes
+
+
 def test_the_documented_lines_are_read():
     """Catches a format reference that the reader refuses, or a span in it that is off."""
     text = (ROOT / "docs/documents.md").read_text()
