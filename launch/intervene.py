@@ -24,7 +24,9 @@ ROLES = flags.DEFINE_list("roles", None, "Positions at which activations are exc
 CORRUPTIONS = flags.DEFINE_list("corruptions", None, "Roles whose token is replaced.")
 DIRECTIONS = flags.DEFINE_list("directions", None, "restore, damage, or both.")
 DOCUMENTS = flags.DEFINE_integer("documents", None, "Evaluation documents.")
-SPLIT = flags.DEFINE_string("split", None, "Split: train, dev or test; always new documents of it.")
+SPLIT = flags.DEFINE_string(
+    "split", None, "Split: train, dev or test; new documents of it, but for those of a file."
+)
 
 
 def main():

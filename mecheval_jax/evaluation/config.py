@@ -23,8 +23,8 @@ class EvaluationConfig(Section, section="evaluation"):
 
     Attributes:
         documents: Number of evaluation documents (the study: 320).
-        split: Split of the documents; of a replayed training set ``train`` gives other documents,
-            drawn alike.
+        split: Split of the documents; ``train`` gives other documents than a training has had,
+            drawn alike, except of the user's own file, which has no others.
         roles: Positions at which activations are exchanged.
         corruptions: Roles whose token is replaced.
         directions: ``restore`` puts clean activations into the corrupted run,
