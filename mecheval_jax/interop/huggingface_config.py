@@ -16,7 +16,7 @@ from mecheval_jax.interop.huggingface_fields import REQUIRED
 from mecheval_jax.interop.huggingface_tables import FAMILIES
 from mecheval_jax.mixers import CONTEXT
 from mecheval_jax.models.feed_forward import EXPANSION
-from mecheval_jax.models.language_model import ModelConfig
+from mecheval_jax.models.language_model import MOST_LAYERS, ModelConfig
 
 OPTION = "mixer_options."
 ROPE = "rope_parameters"
@@ -56,7 +56,7 @@ def read_config(given: Mapping[str, Any]) -> tuple[str, ModelConfig]:
     model_type = choose("model_type", given.get("model_type"), FAMILIES)
     family = FAMILIES[model_type]
     try:
-        given, problems = family.expand(_flat(given, family)), []
+        given, problems = family.expand(_bounded(_flat(given, family))), []
     except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise UserError(
             f"config.json describes a {model_type} that is not ours: the fields that say what its "
@@ -120,6 +120,14 @@ def _flat(given: Mapping[str, Any], family: Family) -> dict[str, Any]:
     elif "type" in rope:
         rope = {"rope_type": rope["type"], **rope}
     return {**given, **current, **{f"{ROPE}.{name}": value for name, value in rope.items()}}
+
+
+def _bounded(fields: dict[str, Any]) -> dict[str, Any]:
+    """The same fields, if layers are few enough to be listed one by one."""
+    depth = fields.get("num_hidden_layers")
+    if isinstance(depth, int) and depth > MOST_LAYERS:
+        raise ValueError(f"num_hidden_layers is {depth}: valid is at most {MOST_LAYERS}")
+    return fields
 
 
 def _model_config(values: Mapping[str, Any]) -> ModelConfig:

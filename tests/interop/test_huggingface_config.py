@@ -45,6 +45,7 @@ pytest.importorskip("safetensors")
         ("mamba2", {"n_groups": 3}, "3 groups"),
         ("jamba", {"num_hidden_layers": "4"}, "what its layers are cannot be read"),
         ("jamba", {"attn_layer_period": 0}, "what its layers are cannot be read"),
+        ("qwen3_next", {"num_hidden_layers": 10**10}, "valid is at most 1024"),
         ("kimi_linear", {"linear_attn_config": None, "linear_head_dim": 10**400}, "cannot be read"),
         ("kimi_linear", {"mlp_layer_types": "dense"}, "mlp_layer_types is 'dense'"),
         ("kimi_linear", {"mlp_layer_types": ["dense"]}, "it names each layer dense or sparse"),
