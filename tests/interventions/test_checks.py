@@ -63,7 +63,7 @@ BROKEN = {
         lambda entry: entry | {"then": {"shfit": entry["value"]}},
         "has a value",
     ),
-    "nothing": (lambda entry: {}, "has a value or a shift .* not nothing"),
+    "nothing": (lambda entry: {}, "has a value or a shift.* not nothing"),
     "an array later": (lambda entry: entry | {"then": entry["value"]}, "not an array alone"),
     "an array alone": (lambda entry: entry["value"], "not an array alone"),
     "another leaf": (lambda entry: entry | {"valeu": entry["value"]}, "has a value"),
