@@ -193,7 +193,7 @@ def numbers_of_texts(flag: str, texts: Sequence[str], kind: type) -> tuple[Any, 
     """The numbers of a flag.
 
     Raises:
-        UserError: If one is none, or not above 0.
+        UserError: If one is none, not above 0, or infinite.
     """
     try:
         found = tuple(kind(text) for text in texts)
@@ -202,7 +202,7 @@ def numbers_of_texts(flag: str, texts: Sequence[str], kind: type) -> tuple[Any, 
         raise UserError(f"{flag}={','.join(texts)}: {words}, with commas between them") from None
     for number in found:
         if not 0 < number < float("inf"):
-            raise UserError(f"{flag}={','.join(texts)}: {number} is not above 0")
+            raise UserError(f"{flag}={','.join(texts)}: {number} is no finite number above 0")
     return found
 
 

@@ -196,3 +196,5 @@ def test_numbers(texts):
     with pytest.raises(UserError, match=f"--widths={','.join(texts)}"):
         numbers_of_texts("--widths", texts, int)
     assert numbers_of_texts("--widths", ["8", "16"], int) == (8, 16)
+    with pytest.raises(UserError, match="inf is no finite number above 0"):
+        numbers_of_texts("--budget", ["inf"], float)

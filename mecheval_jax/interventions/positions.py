@@ -51,6 +51,7 @@ def locate(
             documents lack a position; the message lists these documents.
     """
     expect("the batch", batch, Batch, "documents, as Run.documents gives them")
+    expect("the query", query, (int, np.integer), "the index of a query, from 0")
     queries = batch.query_positions.shape[1]
     if not 0 <= query < queries:
         raise UserError(f"query {query}: these documents have queries 0 to {queries - 1}")

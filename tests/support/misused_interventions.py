@@ -194,6 +194,10 @@ INTERVENTIONS: dict[str, tuple[Callable[[Any], Any], str]] = {
         lambda w: iv.path_patch(*w.model, w.batch.tokens, w.patch, [SITE]),
         "the site",
     ),
+    "locate: a query that is no index": (
+        lambda w: iv.locate(w.batch, "key", query="a"),
+        "the query is 'a'",
+    ),
     "positions: of fewer documents": (
         lambda w: validate_positions(jnp.zeros(3, int), w.batch.lengths),
         "3 positions for 8 documents",
