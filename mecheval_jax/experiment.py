@@ -17,7 +17,7 @@ from mecheval_jax.evaluation.config import AnalysesConfig, EvaluationConfig
 from mecheval_jax.fields import check_values, field_value_of_text, pythons_own, types_of
 from mecheval_jax.files import hash_of
 from mecheval_jax.models.language_model import ModelConfig
-from mecheval_jax.tasks import TASKS
+from mecheval_jax.tasks import TASKS, fields_of_files
 from mecheval_jax.tasks.base import Task
 from mecheval_jax.training.config import TrainingConfig
 
@@ -157,21 +157,10 @@ def documents_asked(values: Mapping[str, Any]) -> str:
     Args:
         values: Its sections, as in ``config.json``.
     """
-    places = _places_of_files(values["task"])
+    # The content of a file counts, which has a hash, and not where it lies.
+    places = fields_of_files(values["task"])
     task = {name: value for name, value in values["task"].items() if name not in places}
     return json.dumps([task, values["evaluation"].get("split")], sort_keys=True)
-
-
-def _places_of_files(task: Mapping[str, Any]) -> list[str]:
-    """Fields of a task that say where files lie whose content has a hash, which alone counts.
-
-    Args:
-        task: The section, as in ``config.json``.
-    """
-    kind = TASKS.get(str(task.get("name")))
-    if kind is None or not task.get(kind.hash_field):
-        return []
-    return [name for name, value in task.items() if kind.files_of({name: value})]
 
 
 def task_of(config: ConfigDict | Mapping[str, Any]) -> Task:
@@ -250,7 +239,7 @@ def differences(first: Experiment, second: Experiment) -> list[tuple[str, Any, A
     ours, theirs = (flatten_dict(each, sep=".") for each in sections)
     content, places = f"task.{first.task.hash_field}", set()
     if ours.get(content) == theirs.get(content):
-        places = {f"task.{name}" for each in sections for name in _places_of_files(each["task"])}
+        places = {f"task.{name}" for each in sections for name in fields_of_files(each["task"])}
     return [
         (name, ours.get(name), theirs.get(name))
         for name in sorted((ours.keys() | theirs.keys()) - places)

@@ -44,7 +44,7 @@ from mecheval_jax.store.lock import PREFIX, held, lock
 from mecheval_jax.store.metrics import forget_after, read_rows, write_rows
 from mecheval_jax.store.provenance import provenance, say_what_changed
 from mecheval_jax.store.remedies import AS_IT_WAS, NOT_NEEDED, measured_again, verdict_anew
-from mecheval_jax.tasks import files_of
+from mecheval_jax.tasks import fields_of_files, files_of
 from mecheval_jax.tasks.example import Example, ExampleQuestion
 
 SWEEP_FILE = "sweep.json"
@@ -273,10 +273,9 @@ class RunFolder(TrainingFolder):
         file = task.get("grammar_file")
         if isinstance(file, str) and not os.path.exists(file) and self.grammar.exists():
             task["grammar_file"] = str(self.grammar)
-        hashes = files_of(task)
-        for field, path in task.items():
-            if isinstance(path, str) and hashes.get(path) and not os.path.exists(path):
-                there = os.path.join(self.read_provenance().get("folder", ""), path)
+        for field in fields_of_files(task):
+            if not os.path.exists(task[field]):
+                there = os.path.join(self.read_provenance().get("folder", ""), task[field])
                 if os.path.exists(there):
                     task[field] = there
 

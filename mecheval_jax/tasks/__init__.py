@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mecheval_jax.tasks.base import Task
 from mecheval_jax.tasks.documents.documents import Documents
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 from mecheval_jax.tasks.synthetic.compression import Compression
@@ -48,7 +49,24 @@ def files_of(values: Any) -> dict[str, Any]:
     Args:
         values: The section, as it was read; whatever is no such section names no files.
     """
-    task = TASKS.get(str(values.get("name"))) if isinstance(values, Mapping) else None
+    task = _kind(values)
     if task is None:
         return {}
     return dict.fromkeys(task.files_of(values), values.get(task.hash_field))
+
+
+def fields_of_files(values: Any) -> list[str]:
+    """Fields of the ``task`` section that name files whose content has a hash; none without it.
+
+    Args:
+        values: The section, as for `files_of`.
+    """
+    task = _kind(values)
+    if task is None or not values.get(task.hash_field):
+        return []
+    return [name for name, value in values.items() if task.files_of({name: value})]
+
+
+def _kind(values: Any) -> type[Task] | None:
+    """The task that a section is of; None if it is of none."""
+    return TASKS.get(str(values.get("name"))) if isinstance(values, Mapping) else None
