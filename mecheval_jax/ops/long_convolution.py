@@ -131,13 +131,18 @@ def _fft(x: Array, filter: Array, channels: str | None) -> Array:
 
 
 def _fft_on_one_device(x: Array, filter: Array) -> Array:
-    import scipy.fft  # half a second of import that most programs never need
-
     length = x.shape[1]
     # At least twice the length: else the end of the sequence would wrap round to its start.
-    size = scipy.fft.next_fast_len(2 * length, real=True)
+    size = transform_size(2 * length)
     transform = jnp.fft.rfft(x, n=size, axis=1) * jnp.fft.rfft(filter, n=size, axis=0)[None]
     return jnp.fft.irfft(transform, n=size, axis=1)[:, :length].astype(x.dtype)
+
+
+def transform_size(least: int) -> int:
+    """The smallest size of at least so many numbers whose real FFT is fast: of small factors."""
+    import scipy.fft  # half a second of import that most programs never need
+
+    return scipy.fft.next_fast_len(least, real=True)
 
 
 def _direct(x: Array, filter: Array) -> Array:

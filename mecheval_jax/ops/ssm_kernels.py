@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Complex, Float
 from mecheval_jax.errors import UserError, choose
+from mecheval_jax.ops.long_convolution import transform_size
 from mecheval_jax.ops.precision import in_float32
 
 Parts = tuple[Float[Array, "channels state"], Float[Array, "channels state"]]
@@ -112,13 +113,10 @@ def shift_kernel(
     B: Float[Array, "channels state"], C: Float[Array, "channels state"], length: int
 ) -> Float[Array, "length channels"]:
     """The first `length` taps of the shift state space model; 0 beyond the size of its state."""
-    import scipy.fft  # half a second of import that most programs never need
-
     state = B.shape[1]
     known = min(state, length)
-    # A correlation by FFT. Its lags below 0 come last, where no tap that is returned may be. A size
-    # without large prime factors takes a quarter of the time (state of 1,030, 28 taps).
-    size = scipy.fft.next_fast_len(state + known - 1, real=True)
+    # A correlation by FFT. Its lags below 0 come last, where no tap that is returned may be.
+    size = transform_size(state + known - 1)
     product = jnp.conj(jnp.fft.rfft(B, n=size)) * jnp.fft.rfft(C, n=size)
     taps = jnp.fft.irfft(product, n=size)[:, :known]
     return jnp.pad(taps, ((0, 0), (0, length - known))).T

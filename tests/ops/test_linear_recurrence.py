@@ -90,7 +90,6 @@ def test_linear_recurrence_at_extreme_decays(backend):
     chex.assert_tree_all_finite(gradients)
 
 
-# Catches a misspelt backend that falls back on another one.
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_a_projection_and_then_a_whole_state(dtype):
     """Catches a loop over wide states that a narrower value ends with an error about types."""
@@ -102,6 +101,7 @@ def test_a_projection_and_then_a_whole_state(dtype):
     np.testing.assert_array_equal(states, value)
 
 
+# Catches a misspelt backend that falls back on another one.
 def test_unknown_backend():
     arguments = (jnp.ones((1, 2, 3)),) * 2
     with pytest.raises(ValueError, match=r"'cuda'.*auto"):
