@@ -84,8 +84,8 @@ def prior_of(
     """
     names = list(range(len(variances)) if groups is None else groups)
     each: dict[Hashable, list[float]] = {}
-    for name, own in zip(names, degrees, strict=True):
-        each.setdefault(name, []).append(own)
+    for name, of_variance in zip(names, degrees, strict=True):
+        each.setdefault(name, []).append(of_variance)
     if len(each) < FEWEST_GROUPS:
         return UNKNOWN
     raised, own = np.maximum(variances, smallest), np.asarray(degrees, float)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mecheval_jax.sites import INTERVENTIONS, STATE, reach_of
+from mecheval_jax.sites import INTERVENTIONS, ONLY_WITH, STATE, reach_of
 from tests.support.mixer_cases import (
     AT,
     LENGTH,
@@ -28,7 +28,7 @@ def test_cuts(case):
     mixer, variables, x = example(case)
     own, (_, theirs) = capture(case, x), other(case)
     assert set(own) <= set(mixer.SITES)
-    assert all("only with" in mixer.SITES[name] for name in set(mixer.SITES) - set(own))
+    assert all(ONLY_WITH in mixer.SITES[name] for name in set(mixer.SITES) - set(own))
 
     @jax.jit
     def cut(values, masks):
