@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mecheval_jax.tasks.base import Task
 from mecheval_jax.tasks.documents.documents import Documents
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 from mecheval_jax.tasks.synthetic.compression import Compression
@@ -67,6 +66,6 @@ def fields_of_files(values: Any) -> list[str]:
     return [name for name, value in values.items() if task.files_of({name: value})]
 
 
-def _kind(values: Any) -> type[Task] | None:
+def _kind(values: Any) -> type | None:
     """The task that a section is of; None if it is of none."""
     return TASKS.get(str(values.get("name"))) if isinstance(values, Mapping) else None
