@@ -192,13 +192,14 @@ def read_arrays(
     Raises:
         UserError: If the file is damaged, or cannot be read.
     """
-    try:
-        with open_file(path) as content, np.load(content, allow_pickle=False) as file:
-            return {name: file[name] for name in (file.files if names is None else names)}
-    except Exception as error:  # whatever a damaged archive makes numpy raise
-        # Of a file that is no archive numpy says how to load it all the same, as a pickle.
-        why = "it is no archive of arrays" if "pickle" in str(error) else error
-        raise damaged(path, why, remedy) from None
+    with open_file(path) as content:
+        try:
+            with np.load(content, allow_pickle=False) as file:
+                return {name: file[name] for name in (file.files if names is None else names)}
+        except Exception as error:  # whatever a damaged archive makes numpy raise
+            # Of a file that is no archive numpy says how to load it all the same, as a pickle.
+            why = "it is no archive of arrays" if "pickle" in str(error) else error
+            raise damaged(path, why, remedy) from None
 
 
 def read_text(path: pathlib.Path, remedy: str = "") -> str:

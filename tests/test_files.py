@@ -121,6 +121,13 @@ def test_arrays_are_found_by_their_names(tmp_path):
         assert found["names"].tolist() == ["x", "y"]
 
 
+def test_arrays_of_no_file(tmp_path):
+    """Catches a file that is not there, or is a folder, said to be damaged."""
+    for path in (tmp_path / "none.npz", tmp_path):
+        with pytest.raises(UserError, match="cannot be read"):
+            files.read_arrays(path, "make it anew")
+
+
 def test_checksums(tmp_path):
     """Catches a checksum of the last file alone, and a traceback for one that is gone."""
     for name, text in (("a", "ab"), ("b", "c"), ("c", "abc")):

@@ -196,6 +196,11 @@ def _own(path: str) -> Architecture:
             f"model.mixer {path!r}: its __call__ must take (x, positions=None); "
             "mecheval_jax.ops.positions.at_positions reads an output there"
         )
+    if is_built_in(mixer) and not hasattr(mixer, "SITES"):
+        raise UserError(
+            f"model.mixer {path!r} is no mixer, but a part or the base of some; valid are their "
+            "names, and module:Class of a class of one's own"
+        )
     return _of(mixer)
 
 

@@ -234,6 +234,7 @@ def test_a_mixer_of_ones_own():
         ("their_mixers:number", "not a Flax module"),
         (":Mean", "cannot be imported"),
         ("their_mixers:Deaf", r"must take \(x, positions=None\)"),
+        ("mecheval_jax.mixers.matrix_state:MatrixStateMixer", "no mixer, but a part or the base"),
     ],
 )
 def test_what_is_no_mixer(path, message):
