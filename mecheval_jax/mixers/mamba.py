@@ -157,7 +157,7 @@ class Mamba(nn.Module):
             # Of a single token, [batch, 1, ...], a sum over the state would take ten times as long.
             read=lambda states, u, dt, B, C: jnp.einsum(
                 "blnd,bln->bld", states, C, precision="highest"
-            ),
+            ).astype(u.dtype),
             tokens=(u, dt, B, C),
         )
         backend = "auto" if self.scan_backend == "pallas" else self.scan_backend

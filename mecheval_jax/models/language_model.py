@@ -36,6 +36,8 @@ MOST_LAYERS = 1024
 DTYPES = ("float32", "bfloat16")
 WIDE = ("w0", "A_log", "dt_bias", "log_dt", "inv_A_real", "A_imag", "time_decay", "time_first")
 """Parameters that stay float32 in any compute dtype, because exponentials are taken of them."""
+WIDE_BIASES = ("dt_proj",)
+"""Dense parts whose biases do, for the same reason."""
 WIDE_PARTS = ("filter",)
 """Parts all of whose parameters do: many positions of a filter are one number in half precision."""
 
@@ -337,13 +339,14 @@ class LanguageModel(nn.Module):
 
 
 def cast_to_compute_dtype(params: PyTree, config: ModelConfig) -> PyTree:
-    """Parameters in the type that the model computes in, but for `WIDE` and `WIDE_PARTS`."""
+    """Parameters in the type that the model computes in, but for the wide ones above."""
     if config.dtype == "float32":
         return params
 
     def cast(path: tuple, leaf: Array) -> Array:
         *parts, name = (step.key for step in path)
         wide = name in WIDE or not set(parts).isdisjoint(WIDE_PARTS)
+        wide |= name == "bias" and parts[-1] in WIDE_BIASES
         return leaf if wide else leaf.astype(config.dtype)
 
     return jax.tree_util.tree_map_with_path(cast, params)
