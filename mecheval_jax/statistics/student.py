@@ -3,6 +3,7 @@
 scipy is imported late: training needs none of this.
 """
 
+import functools
 import math
 from statistics import NormalDist
 
@@ -34,3 +35,21 @@ def students(draw: np.random.Generator, degrees: float, size: int) -> np.ndarray
     if math.isinf(degrees):
         return draw.normal(size=size)
     return draw.standard_t(degrees, size)
+
+
+def spread_evenly(draw: np.random.Generator, degrees: float, size: int) -> np.ndarray:
+    """The middles [size] of as many parts of the law with the same probability, in random order.
+
+    Their quantiles are those of the law, whatever was drawn: the order alone is random, which
+    matters where they are added to those of another law (a Latin hypercube: McKay, Beckman and
+    Conover 1979).
+    """
+    return draw.permutation(_middles(degrees, size))
+
+
+@functools.cache
+def _middles(degrees: float, size: int) -> np.ndarray:
+    from scipy.special import ndtri, stdtrit
+
+    shares = (np.arange(size) + 0.5) / size
+    return ndtri(shares) if math.isinf(degrees) else stdtrit(degrees, shares)

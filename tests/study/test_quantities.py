@@ -1,6 +1,7 @@
 """Quantities, claims, and how they are combined."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -164,6 +165,24 @@ def test_differences_are_of_independent_runs():
     difference = one("one", 0.5, 0.1) - one("other", 0.5, 0.1)
     assert difference.samples.std() == pytest.approx(0.1 * 2**0.5, rel=0.1)
     assert len(difference.samples) == RESAMPLES
+
+
+def test_what_is_found_does_not_hang_on_a_name():
+    """Catches p-values and intervals that random draws, which differ by name, move about."""
+    shares = [
+        share(name, [300, 305], [320, 320], 320, LIKE_ALL) for name in ("one", "two", "three")
+    ]
+    means = [mean(name, [0.9, 1.0], [0.01, 0.01], LIKE_ALL) for name in ("one", "two", "three")]
+    for quantities, bound in ((shares, 0.93), (means, 0.94)):
+        p_values = {quantity.above(bound).if_false for quantity in quantities}
+        assert len(p_values) == 1
+        assert len({quantity.interval() for quantity in quantities}) == 1
+        assert 1e-3 < min(p_values) < 0.5
+    apart = [
+        (first - second).above(-0.04).if_false
+        for first, second in itertools.permutations(shares, 2)
+    ]
+    assert max(apart) < 2 * min(apart)  # their orders are drawn
 
 
 def test_published_numbers_are_combined_as_ours():
