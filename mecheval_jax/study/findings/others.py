@@ -38,7 +38,7 @@ def reverse_recall(cells: StudyCells) -> Iterator[Claim]:
         cells.attribution(runs, role, name="the mean over attention on AR reverse")
         for role in ("key", "value")
     )
-    yield later.above(ATTRIBUTION, "later token")
+    yield later.above(HALF, "later token")
     yield earlier.near(0.0, ATTRIBUTION, "later token")
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from mecheval_jax.study.findings.others import CONVOLVED, FINDINGS
 from mecheval_jax.study.findings.treecall import EASY
-from tests.support.study_world import QUERY, TWO_LAYERS, VALUE, both, case, verdicts, world
+from tests.support.study_world import KEY, QUERY, TWO_LAYERS, VALUE, both, case, verdicts, world
 
 FALSE = {
     # for each finding, a world in which it is false
@@ -43,6 +43,8 @@ def test_made_false(finding):
         (28, case(TWO_LAYERS | {"mixer": "mamba", "option": ""}, **{f"{CONVOLVED}@next_key": 0.9})),
         # Where the pair is joined elsewhere, much is taken away, and not nothing.
         (28, case(TWO_LAYERS | {"mixer": "mamba", "option": ""}, **{f"{CONVOLVED}@key": -0.6})),
+        # A fifth at the later token does not say that the pair is held there.
+        (26, case({"task": "AR reverse", "mixer": "attention"}, **{KEY: 0.21})),
         # Architectures as good as each other because none of them recalls.
         (30, lambda table: table.assign(accuracy=0.0625, dev_accuracy=0.0625)),
     ],

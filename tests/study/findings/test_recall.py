@@ -3,7 +3,10 @@
 import pytest
 
 from mecheval_jax.study.findings.recall import FINDINGS
+from mecheval_jax.study.published.tables import WIDTHS
 from tests.support.study_world import QUERY, TWO_LAYERS, VALUE, both, case, verdicts, world
+
+MAMBA = TWO_LAYERS | {"mixer": "mamba", "positions": "none", "option": ""}
 
 FALSE = {
     # for each finding, a world in which it is false
@@ -49,6 +52,14 @@ def test_made_false(finding):
             case(TWO_LAYERS | {"option": "d_conv=3"}, **{QUERY: 0.98})(table))),
         # Four taps retrieve later than three.
         (12, case(TWO_LAYERS | {"mixer": "mamba", "option": "d_conv=3"}, **{QUERY: 1.25})),
+        # Over all widths three taps retrieve a little later than two, and four than three.
+        (12, lambda table: case(TWO_LAYERS | {"option": "d_conv=2"}, **{QUERY: 0.70})(
+            case(TWO_LAYERS | {"option": "d_conv=3"}, **{QUERY: 0.55})(table))),
+        (12, lambda table: case(MAMBA, **{QUERY: 0.85})(
+            case(TWO_LAYERS | {"option": "d_conv=3"}, **{QUERY: 1.0})(table))),
+        # Without positions attention answers nearly half.
+        (14, case(TWO_LAYERS | {"mixer": "attention", "positions": "none", "width": WIDTHS[1:]},
+                  **both(0.45))),
         # All of the answer comes back at the value: induction that is not partial.
         (7, case(TWO_LAYERS | {"mixer": "base_conv", "width": 256}, **{VALUE: 1.0})),
         # Nothing at the value, and nothing anywhere else.
