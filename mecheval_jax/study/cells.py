@@ -140,7 +140,7 @@ class StudyCells:
             where: Other fields of a `GridCell`, if they differ from the study's main grid.
         """
         cell = _cell(mixer, width, task, where)
-        name = _name(cell, where)
+        name = _name(cell)
         if name not in self._accuracies:
             runs, may_rise, equal = self._best(cell._replace(split="test"))
             known = self._share(name, runs, cell.split)
@@ -158,7 +158,7 @@ class StudyCells:
         cell = _cell(mixer, width, task, where)
         runs = self._by_cell.get(cell._replace(split="test"), self.table.iloc[:0])
         for rate, part in runs.groupby("learning_rate"):
-            yield self._share(f"{_name(cell, where)} at {rate:g}", part, cell.split)
+            yield self._share(f"{_name(cell)} at {rate:g}", part, cell.split)
 
     def _share(self, name: str, runs: pd.DataFrame, split: str) -> Quantity:
         """The accuracy of runs of one cell and learning rate on documents of a split."""
@@ -269,7 +269,7 @@ class StudyCells:
         """
         cell = _cell(mixer, width, task, {})
         seen = _cell(mixer, width, task, {"split": "dev"})
-        name = f"the fall of {_name(seen, {})} to test"
+        name = f"the fall of {_name(seen)} to test"
         on_dev, on_test = published_accuracy(seen), published_accuracy(cell)
         shown = None if on_dev is None or on_test is None else (on_dev - on_test,) * 2
         runs = self._best(cell)[0]
@@ -353,10 +353,11 @@ def _cell(mixer: str, width: int, task: str, where: dict[str, Any]) -> GridCell:
     return GridCell(mixer, width, task, **fields)
 
 
-def _name(cell: GridCell, where: dict[str, Any]) -> str:
+def _name(cell: GridCell) -> str:
+    """A cell in words, which are the same however its positions were asked for."""
     depth = "" if cell.layers == 2 else f", {cell.layers} layer{'s' if cell.layers > 1 else ''}"
     how = f" {cell.option}" if cell.option else ""
-    positions = where.get("positions", STUDY_POSITIONS)
-    given = "" if positions == STUDY_POSITIONS else f", positions {positions}"
+    usual = cell.positions == positions_of(cell.mixer)
+    given = "" if usual else f", positions {cell.positions}"
     on = f" ({cell.split})" if cell.split != "test" else ""
     return f"accuracy of {cell.mixer}{how} at width {cell.width}{depth}{given} on {cell.task}{on}"

@@ -30,6 +30,17 @@ def test_agreement():
     assert of_one_rate["agrees"].isna().equals(of_one_rate["open"] != "")
 
 
+def test_the_same_runs_have_one_interval():
+    """Catches intervals of a page that differ by how the cell's positions were asked for."""
+    cells = StudyCells(world(documents=320))
+    for mixer, usual in (("mamba", "none"), ("attention", "learned")):
+        whole = {"layers": 2, "option": "", "split": "test", "positions": usual}
+        named, unnamed = cells.accuracy(mixer, 64, **whole), cells.accuracy(mixer, 64)
+        assert named is unnamed
+        other = {"none": "learned", "learned": "none"}[usual]
+        assert other in cells.accuracy(mixer, 64, positions=other).name
+
+
 def test_a_single_run():
     """Catches a number that is said to disagree with a seed of which there are no others."""
     part = world(documents=320)
