@@ -28,9 +28,9 @@ def write(workdirs: Sequence[str], output: str | None = None) -> pathlib.Path:
     """Draw the figures and write the tables of every run, and the report of all.
 
     Args:
-        workdirs: Folders of runs, or of sweeps; a folder named twice counts once. A single sweep
-            has a report of its own kind, in its folder; among others, and with an output, it
-            stands for its members.
+        workdirs: Folders of runs, or of sweeps; a run that is named twice counts once, also where
+            it is named as a member of a sweep. A single sweep has a report of its own kind, in its
+            folder; among others, and with an output, it stands for its members.
         output: Folder of the report; the first of those that are there if None.
 
     Returns:
@@ -50,6 +50,7 @@ def write(workdirs: Sequence[str], output: str | None = None) -> pathlib.Path:
     for path in given:
         read = functools.partial(_runs_of, path)
         folders += read() if len(given) == 1 else left_out.part(str(path), read, [])
+    folders = list({folder.path.resolve(): folder for folder in folders}.values())
     runs = reading.read_all(folders, left_out)
     there = next((path for path in given if path.is_dir()), given[0])  # not one that is mistyped
     home = pathlib.Path(output) if output is not None else there

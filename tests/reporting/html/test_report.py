@@ -323,3 +323,14 @@ def test_an_output_that_is_a_file_is_a_user_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="no folder"):
         report.write([str(make_run(tmp_path / "x"))], str(tmp_path / "file"))
+
+
+def test_a_member_beside_its_sweep_counts_once(tmp_path):
+    """Catches a run that is named twice, which no name tells from itself."""
+    sweep = make_sweep(tmp_path / "sweep", {"attention": {(1e-2, 0): 0.9, (1e-2, 1): 0.2}})
+    members = [sweep.path / f"groups/{ATTENTION}/members/{name}" for name in ("0000", "0001")]
+    for member in members:
+        make_run(member, interchange=False)
+    given = [str(sweep.path), f"{members[1]}/../0001"]
+    words = words_of(report.write(given, str(tmp_path / "out")).read_text())
+    assert "2 runs compared" in words
