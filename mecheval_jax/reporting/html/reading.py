@@ -25,6 +25,9 @@ ATTENTION = dict.fromkeys(("matrix", "source_token"), str)
 ATTENTION |= dict.fromkeys(("destination", "source", "value"), float)
 """Columns of the table of the analysis ``attention`` that are read."""
 
+TOKENS = {"keep_default_na": False}
+"""How that table is read: a token may be called "nan", or be empty."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Reported:

@@ -17,7 +17,7 @@ from mecheval_jax.reporting.figures.analyses import FIGURES
 from mecheval_jax.reporting.figures.saving import picture, save
 from mecheval_jax.reporting.html import cost_tables, reading, run_tables
 from mecheval_jax.reporting.html.drawn_document import drawn, fits, read_lines, restored_lines
-from mecheval_jax.reporting.html.reading import ATTENTION, Reported
+from mecheval_jax.reporting.html.reading import ATTENTION, TOKENS, Reported
 from mecheval_jax.reporting.terminal import tables
 from mecheval_jax.store.provenance import command_of
 from mecheval_jax.store.remedies import written_by
@@ -102,9 +102,8 @@ def analyses(
     run: Reported, prefix: str, names: Collection[str] | None = None
 ) -> Iterator[tuple[str, Markup]]:
     """Draw the figure of every analysis, or of those of some names, that has tables."""
-    # In matrices a token may be called "nan" or "None".
     found = {
-        path.stem: read_table(path, keep_default_na=path.stem != "attention")
+        path.stem: read_table(path, **(TOKENS if path.stem == "attention" else {}))
         for path in sorted(run.folder.analyses.glob("*.csv"))
         if names is None or path.stem in names
     }
@@ -144,7 +143,7 @@ def asked(run: Reported, brief: bool = False) -> dict[str, Any]:
         drawings["restored"] = drawn(document, lines)
     path = run.folder.analyses / "attention.csv"
     if path.exists():
-        rows = read_table(path, ATTENTION, keep_default_na=False)
+        rows = read_table(path, ATTENTION, **TOKENS)
         if fits(document, rows):
             drawings["read"] = drawn(document, read_lines(document, rows))
     return {

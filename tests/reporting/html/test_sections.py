@@ -1,5 +1,6 @@
 """What is said of one run is what its files hold, and what they lack."""
 
+import itertools
 import json
 
 import pandas as pd
@@ -133,3 +134,22 @@ def test_the_end_of_a_run_is_where_it_stopped(tmp_path):
     (folder / "summary.json").write_text(json.dumps(found | {"step": 180}))
     text = words_of(report.write([str(folder)]).read_text())
     assert "The verdict is of step 150 of 180, before the end of training." in text
+
+
+def test_a_role_that_is_called_na_is_drawn(tmp_path):
+    """Catches a name that pandas takes for a missing value."""
+    folder = make_run(tmp_path / "x")
+    (folder / "analyses").mkdir()
+    cells = itertools.product(("exact", "eap"), ("key", "NA"), ("block_0", "block_1"))
+    place = {"corruption": "key", "direction": "restore"}
+    rows = [
+        place | {"method": method, "role": role, "site": f"{block}/block_input", "value": 0.3}
+        for method, role, block in cells
+    ]
+    correlation = {"method": "eap", "metric": "rank_correlation", "value": 0.5}
+    tables = {"gradients": rows, "gradients_agreement": [place | correlation]}
+    for name, table in tables.items():
+        pd.DataFrame(table).to_csv(folder / "analyses" / f"{name}.csv", index=False)
+    ((_, svg),) = sections.analyses(read(RunFolder(folder), "x"), "p")
+    assert "@NA" in svg
+    assert "@nan" not in svg
