@@ -9,7 +9,10 @@ import pandas as pd
 from mecheval_jax.reporting.terminal.narrow import print_table
 from mecheval_jax.reporting.terminal.tables import MISSING, output, plain_table
 
-UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
+UNITS = (
+    *((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")),
+    *((1e-3, "m"), (1e-6, "µ"), (1e-9, "n")),
+)
 
 TITLES = {
     "training": "training",
@@ -90,7 +93,7 @@ def machine_words(machine: Mapping[str, Any]) -> str:
 def show_costs(table: pd.DataFrame, crossovers: pd.DataFrame, machine: Mapping[str, Any]) -> None:
     """Print the results of `costs.measure`."""
     console = output()
-    console.print(machine_words(machine), markup=False)
+    console.print(machine_words(machine))
     rows = [cost_row(row) for row in table.to_dict("records")]
     told = [any(cell not in ("", MISSING) for cell in column) for column in zip(*rows, strict=True)]
     shown = plain_table(itertools.compress(HEADS, told), WORDS, gap=1)
@@ -98,4 +101,4 @@ def show_costs(table: pd.DataFrame, crossovers: pd.DataFrame, machine: Mapping[s
         shown.add_row(*itertools.compress(row, told))
     print_table(console, shown)
     for row in crossovers.to_dict("records"):
-        console.print(crossover_line(row), markup=False)
+        console.print(crossover_line(row))

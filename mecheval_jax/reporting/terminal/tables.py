@@ -344,8 +344,11 @@ def site_words(path: str) -> str:
 
 
 def output(**options: Any) -> Console:
-    """The console for tables: standard output, at a fixed width if that is a file."""
-    console = Console(highlight=False, **options)
+    """The console for tables: standard output, at a fixed width if that is a file.
+
+    Texts may be anything: brackets and colons in them are no commands of rich.
+    """
+    console = Console(highlight=False, markup=False, emoji=False, **options)
     if not console.is_terminal:
         console.width = max(console.width, PLAIN_WIDTH)
     return console

@@ -23,6 +23,8 @@ MACHINE = {
     [
         (1234.0, "B", "1.23 kB"),
         (2.5e9, "", "2.5 G"),
+        (3.21e12, "B", "3.21 TB"),
+        (4e15, "", "4 P"),
         (3e-5, "s", "30 µs"),
         (2e-8, "s", "20 ns"),
         (7.0, "s", "7 s"),
@@ -60,3 +62,9 @@ def test_everything_is_shown(capsys):
     assert "1,234 GFLOP/s" in shown
     assert "needs 9 GB" in shown
     assert len(shown.splitlines()) == 1 + 2 + len(COSTS) + len(CROSSOVERS)
+
+
+def test_a_reason_is_shown_as_it_is(capsys):
+    """Catches words in brackets or between colons that are taken for commands of the terminal."""
+    show_costs(COSTS.head(1).assign(reason="takes [batch] [/b] :key:"), CROSSOVERS, MACHINE)
+    assert "takes [batch] [/b] :key:" in capsys.readouterr().out
