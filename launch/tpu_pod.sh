@@ -55,10 +55,11 @@ git ls-files -z -- mecheval_jax configs launch requirements.txt |
     tar --create --gzip --null --files-from=- --file="$archive"
 run gcloud compute tpus tpu-vm scp "$archive" "$name:mecheval_jax.tar.gz" "${where[@]}" --worker=all
 
-# Sums tell whether the requirements changed, so that a second start need not install again.
+# Sums tell whether the requirements changed, so that a second start need not install again. The last
+# file that venv writes is activate: without it the making was broken off.
 on_all_hosts 'set -e
 mkdir -p mecheval_jax && cd mecheval_jax && tar -xzf ../mecheval_jax.tar.gz
-[ -x .venv/bin/python ] || python3 -m venv .venv
+[ -f .venv/bin/activate ] || python3 -m venv .venv
 if ! sha256sum --check --status .venv/installed 2>/dev/null; then
     .venv/bin/python -m pip install --quiet -r requirements.txt "jax[tpu]>=0.10.2,<0.11"
     sha256sum requirements.txt > .venv/installed

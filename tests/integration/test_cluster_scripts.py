@@ -6,6 +6,7 @@ import shlex
 import shutil
 import stat
 import subprocess
+import tarfile
 
 import pytest
 
@@ -163,6 +164,31 @@ def test_tpu_pod_runs_on_every_host(tmp_path):
     (command,) = (word for word in lines[-1] if word.startswith("--command="))
     remote = shlex.split(command.removeprefix("--command="))
     assert remote[-4:] == ["-m", "launch.train", "--config=configs/recall.py", "--workdir=/a b"]
+
+
+@pytest.mark.parametrize(
+    ("left", "made"), [((), True), (("python",), True), (("python", "activate"), False)]
+)
+def test_tpu_pod_makes_an_environment_that_was_broken_off(tmp_path, left, made):
+    """Catches a host that is left for ever with an environment in which there is no pip."""
+    calls, _ = tpu_pod(tmp_path, *POD_ARGUMENTS)
+    (command,) = (word for word in shlex.split(calls.splitlines()[1]) if "--command=" in word)
+    home, there = tmp_path / "host", tmp_path / "host" / "mecheval_jax" / ".venv" / "bin"
+    there.mkdir(parents=True)
+    for name in left:
+        shutil.copy(shutil.which("true"), there / name)
+    with tarfile.open(home / "mecheval_jax.tar.gz", "w:gz") as archive:
+        archive.add(ROOT / "requirements.txt", "requirements.txt")
+    venv = 'echo "$*" >> ~/made; mkdir -p .venv/bin; cp "$(type -P true)" .venv/bin/python'
+    path = stand_in(tmp_path / "of_host", python3=venv)
+    subprocess.run(
+        ["bash", "-c", command.removeprefix("--command=")],
+        env=os.environ | {"PATH": path, "HOME": str(home)},
+        cwd=home,
+        check=True,
+    )
+    assert (home / "made").exists() == made
+    assert (there.parent / "installed").exists()
 
 
 def test_tpu_pod_dry_run(tmp_path):
