@@ -160,6 +160,11 @@ def test_all_of_it_by_the_keyboard(visit):
     page.keyboard.press("ArrowRight")
     assert first
     assert page.locator("#tip").inner_text() != first
+    page.keyboard.press("End")
+    last = page.locator("#tip").inner_text()
+    page.keyboard.press("Escape")
+    page.keyboard.press("ArrowLeft")
+    assert page.locator("#tip").inner_text() == last
     page.keyboard.press("Escape")
     assert page.locator("#tip").is_hidden()
     tab_to(page, "label:has(+ .scroll table[data-table=members]) input")

@@ -32,8 +32,8 @@ function hide() {
 }
 
 function step(notes, key) {
-  const at = notes.indexOf(marked);
-  const next = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: notes.length - 1 }[key];
+  const [at, last] = [notes.indexOf(marked), notes.length - 1]; // -1 where none is marked
+  const next = { ArrowRight: at + 1, ArrowLeft: at < 0 ? last : at - 1, Home: 0, End: last }[key];
   show(notes[(next + notes.length) % notes.length]);
 }
 
