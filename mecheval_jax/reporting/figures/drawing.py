@@ -6,6 +6,7 @@ display is needed.
 
 import functools
 import io
+import itertools
 import math
 import textwrap
 import zlib
@@ -114,11 +115,11 @@ def annotate(axes: Axes, xs: Iterable[Any], ys: Iterable[Any], texts: Iterable[s
     """Add notes on marks; see `Note`."""
     figure = axes.figure
     if isinstance(figure, Drawing):
-        figure.notes += map(Note, [axes] * MOST_NOTES, xs, ys, texts)
+        figure.notes += map(Note, itertools.repeat(axes), xs, ys, texts)
 
 
 MOST_NOTES = 400
-"""Number of notes in one figure; further marks have none, so that a page stays small."""
+"""Number of notes of one figure that a page has at most, so that it stays small."""
 
 
 def colour_and_marker(index: int) -> dict[str, str]:

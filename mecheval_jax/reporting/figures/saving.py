@@ -19,7 +19,7 @@ from matplotlib.text import Text
 from mecheval_jax.console import printable
 from mecheval_jax.files import write_bytes
 from mecheval_jax.reporting.figures import beside
-from mecheval_jax.reporting.figures.drawing import Drawing, Note
+from mecheval_jax.reporting.figures.drawing import MOST_NOTES, Drawing, Note
 from mecheval_jax.reporting.figures.look import Look, look, looking, styled
 
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -164,9 +164,9 @@ def _notes(figure: Figure) -> Sequence[Note]:
 
 
 def _marks(figure: Figure) -> Iterator[str]:
-    """A circle for each note, at its place in the SVG."""
-    height = figure.get_figheight()
-    for note in _notes(figure):
+    """A circle for each note, or for some of many, at its place in the SVG."""
+    height, notes = figure.get_figheight(), _notes(figure)
+    for note in notes[:: math.ceil(len(notes) / MOST_NOTES) or 1]:
         x, y = note.axes.transData.transform((note.x, note.y)) / figure.dpi
         if math.isfinite(x) and math.isfinite(y):
             place = f'cx="{72 * x:.1f}" cy="{72 * (height - y):.1f}"'

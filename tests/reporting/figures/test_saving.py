@@ -113,3 +113,14 @@ def test_control_characters_are_spelled_out(tmp_path):
     told = r"a\x1b[31m\x07b\uffff\ud800"
     assert svg.count(f">{told}</text>") == 4  # title, tick, annotation, legend
     assert f'data-note="{told}"' in svg
+
+
+def test_a_page_has_notes_on_some_of_many_marks():
+    """Catches a page that grows with every mark, and a series that has no notes."""
+    figure, axes = drawing.one_axes(3.0, 2.0)
+    for name in "abc":
+        places = np.linspace(0, 1, 300)
+        drawing.annotate(axes, places, places, [name] * 300)
+    found = re.findall(r'data-note="(.)"', saving.inline(figure, "p", "words"))
+    assert len(found) <= drawing.MOST_NOTES
+    assert [found.count(name) for name in "abc"] == [100, 100, 100]
