@@ -190,6 +190,8 @@ def across(count: int) -> int:
 def legend_below(figure: Figure, columns: int = 3, entries: Any = None, **options: Any) -> None:
     """Draw a legend below the axes, of their labels or of other (name, line) pairs.
 
+    A figure of which it would take more than half becomes higher.
+
     Args:
         figure: Figure of the axes, of its final width.
         columns: Number of columns; fewer are drawn where so many are wider than the figure.
@@ -203,8 +205,10 @@ def legend_below(figure: Figure, columns: int = 3, entries: Any = None, **option
         legend = figure.legend(*given, **how, **options)
         _make_drawable(figure)
         if count == 1 or legend.get_window_extent().width <= figure.bbox.width:
-            return
+            break
         legend.remove()
+    needed = figure.get_figheight() / 2 + legend.get_window_extent().height / figure.dpi
+    figure.set_figheight(max(figure.get_figheight(), needed))
 
 
 def labelled(axes: Axes) -> list[tuple[str, Any]]:
