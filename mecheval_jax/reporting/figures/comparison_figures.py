@@ -1,5 +1,6 @@
 """Figures of several models of one task: accuracy against width, and against costs."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from matplotlib.ticker import EngFormatter, NullFormatter
 
 from mecheval_jax.reporting.figures import drawing
 from mecheval_jax.reporting.figures.drawing import FLOOR
-from mecheval_jax.reporting.figures.labels import place_labels
+from mecheval_jax.reporting.figures.labels import place_labels, short_names
 from mecheval_jax.reporting.figures.look import styled
 from mecheval_jax.reporting.terminal.costs import TITLES, quantity
 from mecheval_jax.reporting.terminal.tables import percent
@@ -87,7 +88,8 @@ def _model(row: Mapping[str, Any]) -> str:
 def cost_against_accuracy(choice: pd.DataFrame) -> Figure:
     """Accuracy of every shape over its costs, a panel for each cost; cheap is at the left.
 
-    A mark is filled if no other shape is better in both.
+    A mark is filled if the shape has learned, and no other that has is at least as good in both and
+    better in one of the two.
 
     Args:
         choice: Rows of ``choice.csv``.
@@ -120,14 +122,16 @@ def cost_against_accuracy(choice: pd.DataFrame) -> Figure:
     for axes in every[::2]:
         axes.set_ylabel("accuracy")
     hollow = {"color": "#555555", "marker": "o", "markerfacecolor": "none", "linestyle": "none"}
-    entries = [("hollow: another is better in both", Line2D([], [], **hollow))]
+    entries = [("hollow: not learned, or another is as good in both", Line2D([], [], **hollow))]
     if choice["floor"].notna().any():
         entries.append(("best heuristic without recall", Line2D([], [], **FLOOR)))
     drawing.legend_below(figure, 2, entries)
-    # The legend is part of the layout, which the places of labels depend on.
-    for axes, rows, column, taken in placed:
-        names = [name for name, *_ in _points(rows, column)]
-        place_labels(axes, names, rows[[column, "accuracy"]].to_numpy(float), taken)
+    # The legend and a list of names are part of the layout, which the places of labels depend on.
+    named = [[name for name, *_ in _points(rows, column)] for _, rows, column, _ in placed]
+    short = short_names(figure, itertools.chain.from_iterable(named))
+    for names, (axes, rows, column, taken) in zip(named, placed, strict=True):
+        points = rows[[column, "accuracy"]].to_numpy(float)
+        place_labels(axes, [short[name] for name in names], points, taken)
     return figure
 
 

@@ -2,19 +2,25 @@
 
 import itertools
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
+from mecheval_jax.reporting.figures.look import look
+
 MOST_NAMES = 12
 """Number of points above which they are numbered, and a list beside the axes names them."""
+
+LIST_WIDTH = 3.2
+"""Inches beside the axes that a list of names has at least."""
 
 NEAR = 0.025
 """Points closer than this, as a share of the axes, share one label."""
@@ -29,6 +35,24 @@ _GAPS = (12, 24, 48, 84, 132)  # pixels at 100 dpi between a point and its label
 _DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
 
 
+def short_names(figure: Figure, names: Iterable[str]) -> dict[str, str]:
+    """What stands beside the points of these names: the names or, of many, numbers.
+
+    A list beside the axes then says whose the numbers are, once for all panels of the figure. In a
+    figure whose width is prescribed it stands above them.
+
+    Args:
+        figure: Figure of the points, of its final size but for the list.
+        names: Names of the points of all panels.
+    """
+    once = list(dict.fromkeys(names))
+    if len(once) <= MOST_NAMES:
+        return {name: name for name in once}
+    numbered = {name: str(number) for number, name in enumerate(once, 1)}
+    _list(figure, [f"{number}  {name}" for name, number in numbered.items()])
+    return numbered
+
+
 def place_labels(
     axes: Axes, names: Sequence[str], points: np.ndarray, obstacles: Sequence[Artist]
 ) -> None:
@@ -38,16 +62,11 @@ def place_labels(
 
     Args:
         axes: Axes with their final limits.
-        names: Names of the points, one each.
+        names: Names of the points, one each, as `short_names` gives them.
         points: Places of the points, [points, 2] in data units.
         obstacles: Texts and lines that stay in place.
     """
     figure = axes.figure
-    shown = list(names)
-    if len(names) > MOST_NAMES:
-        shown = [str(index + 1) for index in range(len(names))]
-        listed = "\n".join(f"{mark}  {name}" for mark, name in zip(shown, names, strict=True))
-        _list_beside(axes, listed, len(names))
     figure.draw_without_rendering()  # the layout fixes sizes, which the placing needs
     renderer = figure.canvas.get_renderer()
     pixels = axes.transData.transform(points)
@@ -58,21 +77,31 @@ def place_labels(
     near = np.abs(fractions[:, None] - fractions).max(axis=-1) < NEAR
     first = np.array([row.argmax() for row in near], int)  # the first point of each one's cluster
     for members in (np.flatnonzero(first == one) for one in np.unique(first)):
-        words = [shown[index] for index in members]
+        words = [names[index] for index in members]
         numbers = textwrap.fill(", ".join(words), NUMBERS_WIDTH)
-        text = numbers if len(names) > MOST_NAMES else "\n".join(words)
+        text = numbers if all(map(str.isdigit, words)) else "\n".join(words)
         place = {"xytext": (0, 0), "textcoords": "offset points", "va": "bottom"}
         letters = {"fontsize": "small", "path_effects": HALO, "zorder": 5}
         label = axes.annotate(text, points[members].mean(axis=0), **place, **letters)
         _settle(label, pixels[members].mean(axis=0), taken, inside, renderer)
 
 
-def _list_beside(axes: Axes, listed: str, lines: int) -> None:
-    figure = axes.figure
+def _list(figure: Figure, lines: Sequence[str]) -> None:
+    """Write lines beside the axes, which keep their size, or above them to keep the width."""
     width, height = figure.get_size_inches()
-    figure.set_size_inches(width + 3.2, max(height, 0.5 + 0.17 * lines))
-    figure.get_layout_engine().set(rect=(0, 0, width / (width + 3.2), 1))
-    figure.text(width / (width + 3.2) + 0.01, 0.5, listed, va="center", fontsize="small")
+    text = figure.text(0.01, 0.5, "\n".join(lines), va="center", fontsize="small")
+    needed = text.get_window_extent()
+    wide, high = needed.width / figure.dpi, needed.height / figure.dpi
+    if look().width is None:
+        whole = width + max(LIST_WIDTH, wide + 0.2)
+        figure.set_size_inches(whole, max(height, 0.5 + 0.17 * len(lines)))
+        figure.get_layout_engine().set(rect=(0, 0, width / whole, 1))
+        text.set_x(width / whole + 0.01)
+    else:
+        whole = height + high + 0.2
+        figure.set_size_inches(width, whole)
+        figure.get_layout_engine().set(rect=(0, 0, 1, height / whole))
+        text.set_y((height + whole) / (2 * whole))
 
 
 def _settle(

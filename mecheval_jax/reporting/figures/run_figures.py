@@ -14,7 +14,7 @@ from mecheval_jax.evaluation.verdict.readings import at, bound, look_up_site
 from mecheval_jax.evaluation.verdict.rule import RESTORED
 from mecheval_jax.reporting.figures import drawing
 from mecheval_jax.reporting.figures.drawing import COLOURS, FLOOR, GREY
-from mecheval_jax.reporting.figures.labels import HALO, place_labels
+from mecheval_jax.reporting.figures.labels import HALO, place_labels, short_names
 from mecheval_jax.reporting.figures.look import styled
 from mecheval_jax.reporting.terminal.tables import (
     COMPONENTS,
@@ -169,7 +169,7 @@ def layer_scatter(tables: Mapping[str, pd.DataFrame]) -> tuple[Figure, list[str]
     low = np.minimum(places.min(axis=0, initial=0) - 0.1, -0.3)
     high = np.maximum(places.max(axis=0, initial=1) + 0.1, (1.3, 1.2))
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
-    place_labels(axes, list(points), places, corners)
+    place_labels(axes, list(short_names(figure, points).values()), places, corners)
     return figure, list(points)
 
 

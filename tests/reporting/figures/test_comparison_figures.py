@@ -51,6 +51,8 @@ def test_cost_against_accuracy():
         found = {float(m.get_xdata()[0]): m.get_markerfacecolor() != "white" for m in marks}
         assert found == dict(zip(choice[column], choice[front], strict=True))
         assert axes.get_xlabel() in ("time a token", "time a document", "size")
+    told = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "hollow: not learned, or another is as good in both" in told
 
 
 def test_costs_that_are_almost_equal_lie_together():

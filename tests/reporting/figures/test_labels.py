@@ -1,8 +1,13 @@
 """Labels of points do not cover one another."""
 
 import numpy as np
+import pandas as pd
+import pytest
 
+from mecheval_jax.reporting.figures import comparison_figures
 from mecheval_jax.reporting.figures import run_figures as figures
+from mecheval_jax.reporting.figures.look import Look, looking
+from tests.support.choices import choice_rows
 from tests.support.reported_runs import table_of
 
 
@@ -25,3 +30,19 @@ def test_scatter_labels_do_not_cover_one_another():
     many = {f"{name}_{copy}": table for name, table in runs.items() for copy in "ab"}
     figure, _ = figures.layer_scatter(many)  # too many to name: numbered, and listed beside
     assert "24  a_run_11_b" in figure.texts[0].get_text()
+
+
+@pytest.mark.parametrize("prescribed", [Look(), Look(width=6.0, font_size=7)])
+def test_names_of_several_panels_are_listed_once(prescribed):
+    """Catches a list over a panel or another list, and a figure wider than was asked for."""
+    rows = pd.concat([pd.DataFrame(choice_rows()).assign(width=16 * 2**i) for i in range(5)])
+    with looking(prescribed):
+        figure = comparison_figures.cost_against_accuracy(rows)
+    figure.draw_without_rendering()
+    (listed,) = figure.texts
+    assert len(listed.get_text().split("\n")) == len(rows)
+    box = listed.get_window_extent()
+    assert not any(box.overlaps(axes.get_tightbbox()) for axes in figure.axes)
+    assert box.x1 < figure.bbox.x1
+    assert box.y1 < figure.bbox.y1
+    assert prescribed.width in (None, figure.get_figwidth())
