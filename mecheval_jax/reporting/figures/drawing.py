@@ -205,10 +205,10 @@ def legend_below(figure: Figure, columns: int = 3, entries: Any = None, **option
         legend = figure.legend(*given, **how, **options)
         _make_drawable(figure)
         if count == 1 or legend.get_window_extent().width <= figure.bbox.width:
-            break
+            needed = figure.get_figheight() / 2 + legend.get_window_extent().height / figure.dpi
+            figure.set_figheight(max(figure.get_figheight(), needed))
+            return
         legend.remove()
-    needed = figure.get_figheight() / 2 + legend.get_window_extent().height / figure.dpi
-    figure.set_figheight(max(figure.get_figheight(), needed))
 
 
 def labelled(axes: Axes) -> list[tuple[str, Any]]:
