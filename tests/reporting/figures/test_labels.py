@@ -32,7 +32,7 @@ def test_scatter_labels_do_not_cover_one_another():
     assert "24  a_run_11_b" in figure.texts[0].get_text()
 
 
-@pytest.mark.parametrize("prescribed", [Look(), Look(width=6.0, font_size=7)])
+@pytest.mark.parametrize("prescribed", [Look(), Look(width=8.0)])
 def test_names_of_several_panels_are_listed_once(prescribed):
     """Catches a list over a panel or another list, and a figure wider than was asked for."""
     rows = pd.concat([pd.DataFrame(choice_rows()).assign(width=16 * 2**i) for i in range(5)])
