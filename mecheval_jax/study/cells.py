@@ -147,8 +147,9 @@ class StudyCells:
             number = published_accuracy(cell)
             published = None if number is None else (number, number)
             self._accuracies[name] = dataclasses.replace(
-                known, published=published, may_rise=may_rise, chosen=equal
-            )
+                known, published=published, may_rise=may_rise, chosen=equal,
+                widths=frozenset([width] if known.runs else []),
+            )  # fmt: skip
         return self._accuracies[name]
 
     def accuracy_at_rates(
@@ -233,9 +234,10 @@ class StudyCells:
             name: Name of the runs in sentences.
         """
         name, shares, errors = shares_of(name or "the mean", runs, role, site)
-        return (
-            mean(name, shares, mean_errors(errors), self._of_shares) if shares else Quantity(name)
-        )
+        if not shares:
+            return Quantity(name)
+        own = mean(name, shares, mean_errors(errors), self._of_shares)
+        return dataclasses.replace(own, widths=frozenset(runs["width"]))
 
     def change(self, runs: pd.DataFrame, split: str, role: str, name: str) -> Quantity:
         """Mean restored share of models on their own split less that on another one, at `INPUT`.
@@ -253,7 +255,8 @@ class StudyCells:
         pairs = pairs_of(runs, self.on_split(runs, split), column)
         if pairs.empty:
             return Quantity(name)
-        return mean(name, pairs["change"].tolist(), pairs["error"].tolist(), self._of_changes)
+        own = mean(name, pairs["change"].tolist(), pairs["error"].tolist(), self._of_changes)
+        return dataclasses.replace(own, widths=frozenset(runs["width"]))
 
     def fall(self, mixer: str, width: int, task: str) -> Quantity:
         """Accuracy on dev less that on test documents of the models of a cell, at its best rate.
@@ -278,7 +281,7 @@ class StudyCells:
             return Quantity(name, published=shown)
         falls = falls_of(runs)
         own = mean(name, falls["change"].tolist(), falls["error"].tolist(), self._of_falls)
-        return dataclasses.replace(own, published=shown)
+        return dataclasses.replace(own, published=shown, widths=frozenset([width]))
 
     def each(self, runs: pd.DataFrame, role: str, site: str = INPUT) -> Iterator[Quantity]:
         """Restored share of every single run, beside the range of the study's runs.
@@ -298,7 +301,8 @@ class StudyCells:
             alike = (run.task, int(run.layers), run.mixer, run.option)
             theirs = published_shares(alike, site, role)
             number = one(name, shares[0], *errors[0])
-            yield dataclasses.replace(number, published=theirs and theirs.ends)
+            shown = theirs and theirs.ends
+            yield dataclasses.replace(number, published=shown, widths=frozenset([run.width]))
 
 
 def check_regimes(table: pd.DataFrame) -> None:

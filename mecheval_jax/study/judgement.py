@@ -27,7 +27,7 @@ import pandas as pd
 
 from mecheval_jax.statistics.false_discovery import holm
 from mecheval_jax.study.cells import StudyCells
-from mecheval_jax.study.quantities import UNTRIED, Claim, with_interval
+from mecheval_jax.study.quantities import UNTRIED, Claim, widths_of, with_interval
 
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
 UNDECIDED, NOT_RUN = "undecided", "not run"
@@ -78,6 +78,7 @@ class Judgement:
         missing: Essential parts that have no run to judge by.
         claims_judged: Number of claims that were judged.
         claims: Number of all claims.
+        widths: Widths of the models that the judged claims rest on, from the smallest.
         supported: Number of claims that hold by themselves, at 5 %.
         contradicted: Number of claims that are false by themselves, at 5 %.
         not_run: Claims that were left out, shortened.
@@ -98,6 +99,7 @@ class Judgement:
     missing: str
     claims_judged: int
     claims: int
+    widths: str
     supported: int
     contradicted: int
     not_run: str
@@ -224,6 +226,7 @@ def _judged(tested: _Tested, p_value: float | None) -> Judgement:
         missing=missing,
         claims_judged=len(known),
         claims=len(claims),
+        widths=", ".join(map(str, sorted(widths_of(known)))),
         supported=sum(claim.if_false <= ERROR_RATE for claim in known),
         contradicted=sum(claim.if_true <= ERROR_RATE for claim in known),
         not_run=_shortened(left_out),

@@ -55,6 +55,7 @@ class Claim:
         published: The study's value of the same number; None if it shows none.
         note: What a reader should know of the estimate; empty if nothing.
         fewest: Number of runs of the cell that has fewest, of those that are compared.
+        widths: Widths of the models that it rests on.
     """
 
     text: str
@@ -67,6 +68,7 @@ class Claim:
     published: Interval | None = None
     note: str = ""
     fewest: int = 0
+    widths: frozenset[int] = frozenset()
 
     @property
     def published_text(self) -> str:
@@ -95,6 +97,7 @@ class Quantity:
             choice the number may be large.
         chosen_against: The same of what is taken from it, by which a difference may be small.
         combined: Numbers of runs of the quantities of which it is a sum or difference.
+        widths: Widths of the models that it rests on.
     """
 
     name: str
@@ -109,6 +112,7 @@ class Quantity:
     chosen: int = 1
     chosen_against: int = 1
     combined: tuple[int, ...] = ()
+    widths: frozenset[int] = frozenset()
 
     @property
     def fewest(self) -> int:
@@ -148,6 +152,7 @@ class Quantity:
             chosen=self.chosen * other.chosen,
             chosen_against=self.chosen_against * other.chosen_against,
             combined=(self.fewest, other.fewest),
+            widths=self.widths | other.widths,
         )
 
     def interval(self, confidence: float = CONFIDENCE) -> Interval:
@@ -186,7 +191,7 @@ class Quantity:
         outside = 1.0 if unknown else min(1.0, 2 * min(tails))
         claim = Claim(
             text, part, self.value, (low, high), 0.0 if holds else 1.0, outside, self.runs,
-            self.published, fewest=self.fewest,
+            self.published, fewest=self.fewest, widths=self.widths,
         )  # fmt: skip
         too_low = self.may_rise and high < number
         return dataclasses.replace(claim, if_true=1.0, note=UNTRIED) if too_low else claim
@@ -202,7 +207,7 @@ class Quantity:
         )
         claim = Claim(
             text, part, self.value, self.interval(), *p_values, self.runs, self.published,
-            fewest=self.fewest,
+            fewest=self.fewest, widths=self.widths,
         )  # fmt: skip
         holds = sign * (self.value - bound) > 0
         may_change = self.may_fall if holds == (sign > 0) else self.may_rise
@@ -241,6 +246,7 @@ def all_of(text: str, claims: Iterable[Claim]) -> Claim:
         text=text,
         if_true=min(1.0, len(known) * against.if_true),
         note=weakest.note if against.if_true == weakest.if_true else "",
+        widths=widths_of(known),
     )
 
 
@@ -261,7 +267,13 @@ def any_of(text: str, part: str, claims: Iterable[Claim]) -> Claim:
         part=part,
         if_false=min(1.0, len(known) * strongest.if_false),
         if_true=max(claim.if_true for claim in claims),
+        widths=widths_of(known),
     )
+
+
+def widths_of(claims: Iterable[Claim]) -> frozenset[int]:
+    """Widths of the models that claims rest on."""
+    return frozenset().union(*(claim.widths for claim in claims))
 
 
 def share(

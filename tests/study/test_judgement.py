@@ -23,6 +23,7 @@ def test_judged_on_a_part(true):
     """Catches a verdict that does not say on which part of the grid it rests."""
     (one,) = judge(StudyCells(true[true["width"].isin((32, 64))]), FINDINGS[:1])
     assert (one.verdict, one.claims_judged, one.claims) == ("reproduced", 2, 5)
+    assert one.widths == "32, 64"
     assert "width 128" in one.not_run
     assert "width 16" in one.not_run
     assert "width 64" not in one.not_run

@@ -51,7 +51,7 @@ def test_a_page(found):
     assert summary(found.judgements) in text
     (row,) = (line for line in text.splitlines() if line.startswith("| 1 |"))
     assert row.replace("\\|", "").count("|") == 8
-    assert "| reproduced, on 1 of 5 claims | 1.000 [" in row
+    assert "| reproduced, on 1 of 5 claims (width 64) | 1.000 [" in row
     assert "| 1.000 |" in row  # what the study has at this width
     # What was run: the learning rates and both seeds of one architecture.
     assert "| mamba | AR | test | 2 | 64 | 1e-3 | 0, 1 | 80.6, 80.6 % | 80.6 % |" in text
