@@ -29,7 +29,9 @@ from mecheval_jax.study.tables import (
     grow_table,
     hashes_of,
     merged,
+    read_table,
     read_tables,
+    without_conflicts,
 )
 from mecheval_jax.sweeps.plan import plan_of
 
@@ -75,7 +77,7 @@ def add_sweep(
     Raises:
         UserError: If there is no such sweep or no finished group, or the name is that of no file,
             or a table was edited or is another sweep's, or its runs cannot be compared with those
-            that are there.
+            that are there, or other tables have other numbers of all its members.
     """
     folder, sweep = pathlib.Path(folder), SweepFolder(sweep_path)
     name = _checked(name or name_of(sweep))
@@ -91,11 +93,16 @@ def add_sweep(
     found = tabulate(sweep.path)
     if found.empty:
         raise UserError(f"no group of {sweep.path} is finished yet: there is nothing to add")
-    known = read_tables(sorted(folder.glob("*.csv")))
+    others = read_tables(sorted({*folder.glob("*.csv")} - {table}))
+    own = [read_table(table)] if table.exists() else []
+    nothing = f"nothing of {sweep.path} is added to {folder}"
     try:
-        check_regimes(merged([known, found]))
+        check_regimes(merged([others, *own, found]))
     except UserError as error:
-        raise UserError(f"nothing of {sweep.path} is added to {folder}: {error}") from None
+        raise UserError(f"{nothing}: {error}") from None
+    found = without_conflicts(found, others)
+    if found.empty:
+        raise UserError(f"{nothing}: its members are in other tables there, with other numbers")
 
     # The files.
     folder.mkdir(parents=True, exist_ok=True)

@@ -80,9 +80,19 @@ class StudyFolder(Folder):
             others: Further tables, or folders of tables, from elsewhere.
 
         Raises:
-            UserError: If a table was edited.
+            UserError: If a table was edited, or two tables have other numbers of a member.
         """
         return read_tables((*others, *sorted(self.results.glob("*.csv"))))
+
+    def beside(self, name: str, others: Iterable[str | pathlib.Path] = ()) -> pd.DataFrame:
+        """The same of all tables but one.
+
+        Args:
+            name: Name of the table that is left out.
+            others: As of `known`.
+        """
+        own = {*self.results.glob("*.csv")} - {self.table(name)}
+        return read_tables((*others, *sorted(own)))
 
 
 @dataclasses.dataclass(frozen=True)

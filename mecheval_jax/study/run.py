@@ -27,7 +27,7 @@ from mecheval_jax.study.plans import (
     on_split,
 )
 from mecheval_jax.study.results import FURTHER, seen_folder, tabulate
-from mecheval_jax.study.tables import groups_left, grow_table
+from mecheval_jax.study.tables import groups_left, grow_table, without_conflicts
 from mecheval_jax.study.timing import ACCELERATOR, Clock, checkpoint_bytes
 from mecheval_jax.sweeps.group import Options
 from mecheval_jax.sweeps.plan import GroupPlan, Sweep
@@ -309,7 +309,9 @@ class _Sweeping:
         """Write the table of the groups that are finished so far, in case the machine is lost."""
         if self.part.experiment.both_splits and self.interventions != "none":
             measure_seen(self.own)
-        grow_table(self.folder.table(self.part.name), tabulate(self.own.path), self.part.wanted)
+        others = self.folder.beside(self.part.name, self.request.tables)
+        found = without_conflicts(tabulate(self.own.path), others)
+        grow_table(self.folder.table(self.part.name), found, self.part.wanted)
 
     def _is_too_long(self, seconds: float) -> bool:
         if self.request.budget is None:

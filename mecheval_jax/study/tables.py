@@ -2,14 +2,18 @@
 
 A table is a CSV file of the rows of `study.results`, with its hash in ``SHA256SUMS`` beside it, in
 the form of ``sha256sum``. A member is identified by its ``config_hash`` and ``split``, on any
-machine: a merge replaces an older row of the same member, and drops no member.
+machine. A table that grows replaces an older row of the same member, and drops no member; of rows
+in several tables the fullest is taken, and rows that are as full must have the same numbers.
 """
 
 import hashlib
 import io
+import itertools
 import pathlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mecheval_jax.checksums import SUMS, read_sums, write_lines
@@ -39,8 +43,17 @@ LATER = ("copying", "gap")
 NUMBERS = tuple(name for name in (*CONFIG, *ANSWERS) if name not in (*TEXTS, *LATER))
 """Columns of numbers that every table has."""
 
+SHARES = ("accuracy", "dev_accuracy", "floor")
+"""Columns of numbers from 0 to 1."""
+
 MEMBER = ["config_hash", "split"]
 """Columns that identify a row."""
+
+TABLE = "table"
+"""Column with the path of a row's table, while tables are compared."""
+
+SAME = {"rtol": 1e-5, "atol": 1e-6}
+"""How far numbers of one measurement may lie apart: tables have six digits."""
 
 
 def write_table(path: str | pathlib.Path, table: pd.DataFrame) -> None:
@@ -85,7 +98,8 @@ def read_table(path: str | pathlib.Path) -> pd.DataFrame:
     """Read a table that `write_table` wrote.
 
     Raises:
-        UserError: If it does not exist, or was edited, or lacks a column for all that its hash is.
+        UserError: If it does not exist, or was edited, or for all that its hash is lacks a column
+            or has an accuracy that none can be.
     """
     path = pathlib.Path(path)
     if not path.exists():
@@ -106,9 +120,34 @@ def read_table(path: str | pathlib.Path) -> pd.DataFrame:
             raise ValueError(f"it lacks the column {lacking[0]!r}")
         numbers = {name: pd.to_numeric(table[name]) for name in NUMBERS}
         table = table.assign(**numbers, option=table["option"].fillna(""))
+        if wrong := _wrong_share(table):
+            raise ValueError(wrong)
     except (ValueError, TypeError) as error:
         raise damaged(path, one_line(error, 300)) from None
     return table.reindex(columns=list(COLUMNS))
+
+
+def _wrong_share(table: pd.DataFrame) -> str:
+    """What is wrong with the accuracies of a table; "" if nothing is.
+
+    A member that diverged before it was evaluated has none.
+    """
+    for name in SHARES:
+        wrong = table[table[name].notna() & ~table[name].between(0, 1)]
+        for _, row in wrong.head(1).iterrows():
+            return f"{name} of {member_words(row)} is {row[name]:g}, and must be from 0 to 1"
+    lacking = table[table["accuracy"].isna() & table["diverged_at"].isna()]
+    for _, row in lacking.head(1).iterrows():
+        return f"{member_words(row)} has no accuracy, and did not diverge"
+    return ""
+
+
+def member_words(row: pd.Series) -> str:
+    """A member of a table, for a message: what it is, and its hash."""
+    named = [row["mixer"], f"width {row['width']:g}", f"{row['layers']:g} layers"]
+    named += [row["option"]] if row["option"] else []
+    named += [f"rate {row['learning_rate']:g}", f"seed {row['seed']:g}"]
+    return f"{', '.join(named)} on {row['task']} ({row['config_hash']}, split {row['split']})"
 
 
 def read_tables(paths: Iterable[str | pathlib.Path]) -> pd.DataFrame:
@@ -118,15 +157,82 @@ def read_tables(paths: Iterable[str | pathlib.Path]) -> pd.DataFrame:
         paths: Tables, or folders with tables.
 
     Raises:
-        UserError: If a table does not exist, or was edited, or a folder has none.
+        UserError: If a table does not exist, or was edited, or a folder has none, or two tables
+            have other numbers of one member, and nothing tells which counts.
     """
-    tables = []
+    tables = dict[pathlib.Path, pd.DataFrame]()
     for path in map(pathlib.Path, paths):
         files = sorted(path.glob("*.csv")) if path.is_dir() else [path]
         if not files:
             raise UserError(f"{path} holds no results table (no .csv file): give another folder")
-        tables += [read_table(file) for file in files]
-    return merged(tables)
+        tables |= {file: read_table(file) for file in files}
+    _check_agreement(tables)
+    return merged([*tables.values()])
+
+
+def _check_agreement(tables: Mapping[pathlib.Path, pd.DataFrame]) -> None:
+    """Refuse tables that have other numbers of one member.
+
+    Raises:
+        UserError: If they do; the message names the tables and the member.
+    """
+    rows = [table.assign(**{TABLE: str(path)}) for path, table in tables.items() if len(table)]
+    for one, other, column in _conflicts(pd.concat(rows)) if rows else ():
+        what = member_words(one)
+        if one[TABLE] == other[TABLE]:
+            raise damaged(one[TABLE], f"it has two rows with other numbers of {what}")
+        raise UserError(
+            f"{one[TABLE]} and {other[TABLE]} have other numbers of the same member, {what}: "
+            f"{column} is {one[column]} in the former and {other[column]} in the latter; leave one "
+            "of the two tables out"
+        )
+
+
+def without_conflicts(found: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+    """New rows without those of which other tables have other numbers, which stay; says so.
+
+    A group is one program, so a member that another table has is trained again beside one that
+    none has.
+
+    Args:
+        found: New rows.
+        others: Rows of all tables but the one to which the new rows belong.
+    """
+    if found.empty or others.empty:
+        return found
+    rows = pd.concat([others.assign(**{TABLE: ""}), found.assign(**{TABLE: "new"})])
+    again = {tuple(one[MEMBER]): member_words(one) for one, _, _ in _conflicts(rows)}
+    if not again:
+        return found
+    say(
+        f"rows left out: {len(again)}, since other tables have other numbers of their members, which "
+        f"stay: {'; '.join(again.values())}"
+    )
+    return found[[tuple(member) not in again for member in found[MEMBER].itertuples(index=False)]]
+
+
+def _conflicts(rows: pd.DataFrame) -> Iterator[tuple[pd.Series, pd.Series, str]]:
+    """Two rows of one member that are as full, and a column in which their numbers differ.
+
+    Empty cells differ from nothing.
+    """
+    rows = rows.drop_duplicates(list(COLUMNS)).reset_index(drop=True)
+    fullness = _fullness(rows)
+    fullest = fullness.groupby([rows[name] for name in MEMBER]).transform("max")
+    several = rows[(fullness == fullest) & rows.duplicated(MEMBER, keep=False)]
+    for _, same in several.groupby(MEMBER, sort=False):
+        for (_, one), (_, other) in itertools.combinations(same.iterrows(), 2):
+            differing = (name for name in COLUMNS if _differ(one[name], other[name]))
+            if (column := next(differing, None)) is not None:
+                yield one, other, column
+
+
+def _differ(one: Any, other: Any) -> bool:
+    if pd.isna(one) or pd.isna(other):
+        return False
+    if isinstance(one, str) or isinstance(other, str):
+        return one != other
+    return not np.isclose(one, other, **SAME)
 
 
 def merged(tables: Sequence[pd.DataFrame], order: Sequence[str] = ()) -> pd.DataFrame:
@@ -141,7 +247,7 @@ def merged(tables: Sequence[pd.DataFrame], order: Sequence[str] = ()) -> pd.Data
         return table_of([])
     rows = pd.concat(whole, ignore_index=True)
     first = rows.reset_index().groupby(MEMBER, sort=False)["index"].min()
-    rows = rows.loc[(2 * _said(rows) + _has_further(rows)).sort_values(kind="stable").index]
+    rows = rows.loc[_fullness(rows).sort_values(kind="stable").index]
     rows = rows.drop_duplicates(MEMBER, keep="last")
     place = {name: rank for rank, name in enumerate(order)}
     ranks = [
@@ -152,6 +258,11 @@ def merged(tables: Sequence[pd.DataFrame], order: Sequence[str] = ()) -> pd.Data
     ]
     rows = rows.iloc[sorted(range(len(rows)), key=ranks.__getitem__)]
     return rows.reset_index(drop=True)
+
+
+def _fullness(rows: pd.DataFrame) -> pd.Series:
+    """A number for each row that is larger the more was measured of its member."""
+    return 2 * _said(rows) + _has_further(rows)
 
 
 def _said(rows: pd.DataFrame) -> pd.Series:

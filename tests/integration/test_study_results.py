@@ -97,7 +97,7 @@ def test_a_sweep_becomes_pages(tmp_path):
 def test_a_sweep_of_what_is_missing(tmp_path):
     """Catches a sweep that trains what the tables have, and one that leaves out what they lack."""
     sweep = plan(recall.get_config("smoke=True"), [{"training.seed": 0}])
-    rows = table_of([config_values(one) for one in sweep.experiments])
+    rows = table_of([config_values(one) | {"accuracy": 0.5} for one in sweep.experiments])
     write_table(tmp_path / "results" / "recall.csv", rows)
     program = [
         "-m", "launch.sweep", "--config=configs/recall.py:smoke=True", "--grid=training.seed=0",

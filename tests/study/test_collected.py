@@ -128,6 +128,28 @@ def test_what_stands_in_another_table_is_not_missing(machines, tmp_path):
         missing(kept)
 
 
+def test_what_another_table_has_otherwise_is_not_added(machines, tmp_path, capfd):
+    """Catches two tables that disagree, after which none of them can be read any more."""
+    kept, again = tmp_path / "kept", machines["first"]
+    add_sweep(kept, again.path)
+    for summary in again.path.glob("groups/*/members/*/summary.json"):
+        summary.write_text(summary.read_text().replace('"accuracy": 0.8', '"accuracy": 0.75'))
+    add_sweep(kept, again.path, "other")
+    assert "rows left out: 1," in capfd.readouterr().err
+    assert list(read_table(kept / "other.csv")["accuracy"]) == [0.9]
+    for summary in again.path.glob("groups/*/members/*/summary.json"):
+        summary.write_text(summary.read_text().replace('"accuracy": 0.9', '"accuracy": 0.7'))
+    for name in ("other.csv", "other.json"):
+        (kept / name).unlink()
+    with pytest.raises(UserError, match=r"nothing of .*first is added .*with other numbers"):
+        add_sweep(kept, again.path, "other")
+    assert not (kept / "other.json").exists()
+    assert list(read_table(kept / "recall.csv")["accuracy"]) == [0.9, 0.8]
+    # The table of the sweep itself takes the newer numbers, as ever.
+    add_sweep(kept, again.path)
+    assert list(read_table(kept / "recall.csv")["accuracy"]) == [0.7, 0.75]
+
+
 def test_what_cannot_be_compared_is_not_added(machines, tmp_path):
     """Catches a table that stands among others, all of which then can be judged no more."""
     kept = tmp_path / "kept"

@@ -14,7 +14,7 @@ from mecheval_jax.study.experiments import EXPERIMENTS
 from mecheval_jax.study.plans import StudyFolder, experiments_at
 from mecheval_jax.study.results import table_of
 from mecheval_jax.study.run import StudyRequest, run_study
-from mecheval_jax.study.tables import hashes_of, write_table
+from mecheval_jax.study.tables import hashes_of, read_table, write_table
 from mecheval_jax.study.timing import Clock
 from mecheval_jax.sweeps.plan import open_folder
 from mecheval_jax.sweeps.run import SweepOutcome
@@ -92,13 +92,30 @@ def test_results_from_elsewhere_of_a_sweep_that_has_begun(tmp_path, capfd):
     open_folder(folder.sweep(part.name), sweep)
     theirs = tmp_path / "theirs.csv"
     known = hashes_of(sweep.groups[:1])
-    write_table(theirs, table_of([{"config_hash": name, "split": "test"} for name in known]))
+    row = {"split": "test", "diverged_at": 1}
+    write_table(theirs, table_of([row | {"config_hash": name} for name in known]))
     asked = {"only": ("ar_layers",), "interventions": "none", "tables": (str(theirs),)}
     outcome = run_study(folder.path, StudyRequest(budget=0, **asked), config_of)
     assert "to train in 13 groups" in capfd.readouterr().err
     told = [line for line in outcome.not_run if line.startswith("ar_layers")]
     assert len(told) == 13
     assert not any(sweep.groups[0].name in line for line in told)
+
+
+def test_results_from_elsewhere_that_are_others(finished, tmp_path):
+    """Catches a study that cannot be judged any more, since a member was trained here and there,
+    and one that is judged by either of two numbers."""
+    folder, _ = finished
+    copy, theirs = StudyFolder(tmp_path / "work"), tmp_path / "theirs.csv"
+    shutil.copytree(folder.path, copy.path)
+    name = "ar_two_layers_laptop_smoke"
+    write_table(theirs, read_table(folder.table(name)).assign(accuracy=0.75))
+    request = StudyRequest("laptop", tables=(str(theirs),), **ONE)
+    with pytest.raises(UserError, match=rf"theirs\.csv and .*{name}\.csv have other numbers of"):
+        run_study(copy.path, request, config_of)
+    copy.table(name).unlink()
+    run_study(copy.path, request, config_of)
+    assert copy.known([theirs])["accuracy"].tolist() == [0.75]
 
 
 def test_a_table_that_was_edited(finished, tmp_path):

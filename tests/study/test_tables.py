@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import re
 
 import pandas as pd
 import pytest
@@ -18,6 +19,7 @@ from mecheval_jax.study.tables import (
     names_left,
     read_table,
     read_tables,
+    without_conflicts,
     write_table,
 )
 from mecheval_jax.sweeps.plan import plan
@@ -61,6 +63,76 @@ def test_a_member_in_two_tables(tmp_path):
     (tmp_path / "nothing").mkdir()
     with pytest.raises(UserError, match="nothing holds no results table"):
         read_tables([tmp_path / "nothing"])
+
+
+def test_two_tables_with_other_numbers_of_a_member(tmp_path):
+    """Catches numbers that the order of two files chooses, a refusal of what is equal or empty, and
+    one that does not say which tables and which member it is about."""
+    part = world().iloc[:3]
+    first, second = tmp_path / "a.csv", tmp_path / "b.csv"
+    name = part["config_hash"].iloc[1]
+    write_table(first, part)
+    for other in ({"accuracy": 0.123}, {"floor": 0.5}, {RESTORED[1]: 0.25}, {"verdict": "mixed"}):
+        write_table(second, part.iloc[1:2].assign(**other))
+        (column,) = other
+        for order in ((first, second), (second, first)):
+            one, two = map(re.escape, map(str, order))
+            with pytest.raises(UserError, match=f"^{one} and {two} have other numbers") as error:
+                read_tables(order)
+            assert name in str(error.value)
+            assert f": {column} is " in str(error.value)
+            assert "\n" not in str(error.value)
+    for other in ({}, {"accuracy": part["accuracy"].iloc[1] + 1e-7}, {"copying": None}):
+        write_table(second, part.iloc[1:2].assign(**other))
+        assert len(read_tables([tmp_path])) == len(part)
+    # The fullest row counts, whatever the others say.
+    write_table(second, answers_of(part).assign(accuracy=0.123))
+    assert 0.123 not in read_tables([tmp_path])["accuracy"].tolist()
+
+
+def test_a_table_with_two_rows_of_a_member(tmp_path):
+    """Catches a table that somebody made by hand, of which the last row counts."""
+    part = world().iloc[:1]
+    write_table(tmp_path / "a.csv", pd.concat([part, part.assign(accuracy=0.123)]))
+    with pytest.raises(UserError, match=r"a\.csv is damaged: it has two rows with other numbers"):
+        read_tables([tmp_path])
+
+
+def test_what_was_trained_again_beside_another_member(capfd):
+    """Catches new numbers that make two tables disagree, and rows that go without a word."""
+    part = world().iloc[:3]
+    again = part.iloc[:2].assign(accuracy=0.123)
+    assert without_conflicts(part, part.iloc[:0]) is part
+    assert without_conflicts(part, part) is part
+    left = without_conflicts(pd.concat([again, part.iloc[2:]]), part.iloc[:2])
+    assert list(left["config_hash"]) == list(part["config_hash"])[2:]
+    said = capfd.readouterr().err
+    assert said.startswith("rows left out: 2,")
+    assert all(name in said for name in again["config_hash"])
+    # Rows that say more are added, as are those of members that no table has.
+    assert without_conflicts(again, answers_of(part)) is again
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"accuracy": 1.7}, "accuracy of attention, .* is 1.7, and must be from 0 to 1"),
+        ({"accuracy": -0.1}, "is -0.1, and"),
+        ({"accuracy": float("inf")}, "is inf, and"),
+        ({"dev_accuracy": 2.0}, "dev_accuracy of"),
+        ({"accuracy": None}, "has no accuracy, and did not diverge"),
+    ],
+    ids=str,
+)
+def test_an_accuracy_that_none_can_be(tmp_path, values, said):
+    """Catches a number that is judged though it is none, or a gap that nobody is told of."""
+    part = world().iloc[:2].assign(config_hash=["first", "second"])
+    write_table(tmp_path / "a.csv", pd.concat([part.iloc[:1], part.iloc[1:].assign(**values)]))
+    with pytest.raises(UserError, match=rf"a\.csv is damaged: .*{said}") as error:
+        read_table(tmp_path / "a.csv")
+    assert "(second, split test)" in str(error.value)
+    write_table(tmp_path / "a.csv", part.assign(accuracy=None, diverged_at=3))
+    assert read_table(tmp_path / "a.csv")["accuracy"].isna().all()
 
 
 def test_two_trainings_of_a_member():
@@ -148,7 +220,7 @@ def test_groups_that_are_left(tmp_path):
     )
     sweep = plan(base, changes)
     first, second = (group.name for group in sweep.groups)
-    found = {"verdict": "induction", RESTORED[0]: 1.0}
+    found = {"accuracy": 0.9, "verdict": "induction", RESTORED[0]: 1.0}
     rows = table_of([config_values(one) | found for one in sweep.experiments])
     write_table(tmp_path / "most.csv", rows.iloc[:3])
     assert names_left(sweep, [str(tmp_path)], "full") == [second]
