@@ -20,6 +20,8 @@ from mecheval_jax.store.forms import PROVENANCE, SWEEP
 from mecheval_jax.store.sweep_folder import MEASURED, SweepFolder
 from mecheval_jax.study.cells import check_regimes
 from mecheval_jax.study.conclusion import conclude
+from mecheval_jax.study.coverage import coverage_of
+from mecheval_jax.study.group_names import listed
 from mecheval_jax.study.page import Conclusion
 from mecheval_jax.study.plans import ScaledExperiment
 from mecheval_jax.study.results import tabulate
@@ -136,8 +138,8 @@ def missing(folder: str | os.PathLike) -> list[str]:
             groups = groups_left(sweep, known)
             members = sum(name not in known for name in every)
             if members:
-                named = ", ".join(group.name for group in groups)
-                lines.append(f"{config.stem}: {members} of {len(every)} members {what} ({named})")
+                left = f"{members} of {len(every)} members {what}"
+                lines.append(f"{config.stem}: {left} ({listed(groups, sweep.groups)})")
     return lines
 
 
@@ -148,17 +150,13 @@ def conclude_all(
 
     Args:
         folder: Folder of the tables.
-        experiments: Experiments, each at any scales, of which the pages say so if nothing of them
-            was run.
+        experiments: Experiments at one scale, of which the pages say how many members have a row.
 
     Raises:
         UserError: If a table was edited.
     """
     folder = pathlib.Path(folder)
     rows = read_tables(sorted(folder.glob("*.csv")))
-    known, begun = {*rows["config_hash"]}, dict[str, bool]()
-    for one in experiments:
-        name = one.experiment.name
-        begun[name] = begun.get(name, False) or not known.isdisjoint(one.wanted)
-    left = [*missing(folder), *(f"{name}: nothing of it" for name in begun if not begun[name])]
-    return conclude(folder / FINDINGS_FOLDER, "what was run so far", rows, left)
+    coverage = coverage_of(experiments, rows)
+    what = "what was run so far"
+    return conclude(folder / FINDINGS_FOLDER, what, rows, missing(folder), coverage)

@@ -18,13 +18,18 @@ import pandas as pd
 from mecheval_jax.files import write_table, write_text
 from mecheval_jax.study.agreement import agreement
 from mecheval_jax.study.cells import StudyCells
+from mecheval_jax.study.coverage import Coverage
 from mecheval_jax.study.findings.every import FINDINGS
 from mecheval_jax.study.judgement import claims_table, findings_json, findings_table, judge
 from mecheval_jax.study.page import Conclusion, about, html, markdown
 
 
 def conclude(
-    folder: str | pathlib.Path, what: str, rows: pd.DataFrame, not_run: Sequence[str]
+    folder: str | pathlib.Path,
+    what: str,
+    rows: pd.DataFrame,
+    not_run: Sequence[str],
+    coverage: Coverage | None = None,
 ) -> Conclusion:
     """Judge the findings from a table of results, and write all files.
 
@@ -32,7 +37,8 @@ def conclude(
         folder: Folder of the files.
         what: Phrase that describes the runs.
         rows: Table of the results.
-        not_run: Lines about experiments that were not run.
+        not_run: Lines about what was not run, and why.
+        coverage: How many members of the study have a row; None if that is not said.
 
     Raises:
         UserError: If members of one task were trained in different regimes.
@@ -53,7 +59,7 @@ def conclude(
     for name, caption, figure in study_figures(cells):
         captions[name] = caption
         pictures.append((caption, picture(figure, folder / "figures", name, name, caption)))
-    found = Conclusion(about(what, rows), rows, judgements, compared, not_run, captions)
+    found = Conclusion(about(what, rows), rows, judgements, compared, not_run, captions, coverage)
     write_text(folder / "results.md", markdown(found))
     write_text(folder / "report.html", html(found, pictures))
     return found

@@ -18,6 +18,8 @@ from mecheval_jax.study.agreement import (
     ONE_RUN,
     TOO_WIDE,
 )
+from mecheval_jax.study.coverage import HEADS as COVERAGE_HEADS
+from mecheval_jax.study.coverage import Coverage
 from mecheval_jax.study.judgement import ERROR_RATE, NOT_RUN, UNDECIDED, VERDICTS, Judgement
 from mecheval_jax.study.measured import failures
 from mecheval_jax.study.quantities import Claim, with_interval
@@ -43,6 +45,13 @@ METHOD = (
     "are."
 )
 
+
+COVERAGE = (
+    "By experiment, those that decide the most findings first (a row counts without interventions, "
+    "too, and in whatever table it stands):"
+)
+
+LEFT = "What is left of what was begun or planned:"
 
 SUCCESS = (
     f"Runs that answer more than the best heuristic without recall (with 99.9 % confidence where a "
@@ -78,8 +87,9 @@ class Conclusion:
         rows: Table of the results.
         judgements: Judgements of all findings.
         compared: Published accuracies with our own, from `agreement.agreement`.
-        not_run: Lines about experiments that were not run.
+        not_run: Lines about what was not run, and why.
         figures: Names of the figures' files with their captions.
+        coverage: How many members of the study have a row; None if that is not said.
     """
 
     what: str
@@ -88,6 +98,7 @@ class Conclusion:
     compared: pd.DataFrame
     not_run: Sequence[str]
     figures: Mapping[str, str]
+    coverage: Coverage | None = None
 
 
 def markdown(found: Conclusion) -> str:
@@ -117,9 +128,7 @@ def markdown(found: Conclusion) -> str:
         "",
         *_table(*run_lines(found.rows)),
     ]
-    if found.not_run:
-        lines += ["", "## Not run", "", *(f"- {line}" for line in found.not_run)]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_left(found)]) + "\n"
 
 
 def brief(found: Conclusion, folder: str) -> list[str]:
@@ -138,6 +147,17 @@ def _successes(rows: pd.DataFrame) -> list[str]:
     heads, lines = success_lines(rows)
     table = [_of_success(rows), "", *_table(heads, lines), ""]
     return ["## How often training succeeds", "", *table] if lines else []
+
+
+def _left(found: Conclusion) -> list[str]:
+    """The section about what was not run: the members by experiment, then what is known of them."""
+    lines = []
+    if found.coverage:
+        table = _table(COVERAGE_HEADS, found.coverage.lines)
+        lines += ["", f"{found.coverage.sentence} {COVERAGE}", "", *table]
+    if found.not_run:
+        lines += ["", LEFT, "", *(f"- {line}" for line in found.not_run)]
+    return ["", "## Not run", *lines] if lines else []
 
 
 def _head(found: Conclusion) -> list[str]:
@@ -178,8 +198,19 @@ def html(found: Conclusion, pictures: Sequence[tuple[str, Any]]) -> str:
         successes=success_lines(found.rows),
         runs=run_lines(found.rows),
         not_run=list(found.not_run),
+        left=LEFT,
+        coverage=_coverage(found.coverage),
         pictures=pictures,
     )
+
+
+def _coverage(coverage: Coverage | None) -> dict[str, Any] | None:
+    if coverage is None:
+        return None
+    return {
+        "text": f"{coverage.sentence} {COVERAGE}",
+        "table": (COVERAGE_HEADS, coverage.lines),
+    }
 
 
 def about(what: str, rows: pd.DataFrame) -> str:

@@ -115,6 +115,11 @@ class ScaledExperiment:
     wanted: tuple[str, ...]
     seen: tuple[str, ...]
 
+    @property
+    def scale(self) -> str:
+        """The name of the scale, with that of a rehearsal behind it."""
+        return self.name.removeprefix(f"{self.experiment.name}_")
+
     def known_members(self, known: pd.DataFrame, measured: str) -> set[str]:
         """Hashes of the members that tables have; of both splits, if both are measured.
 
@@ -127,6 +132,10 @@ class ScaledExperiment:
         seen = self.seen if self.seen and measured != "none" else self.wanted
         return {one for one, *both in zip(self.wanted, self.wanted, seen, strict=True)
                 if done.issuperset(both)}  # fmt: skip
+
+    def lacks_members(self, known: pd.DataFrame, measured: str) -> bool:
+        """Whether tables lack any of the members; arguments as of `known_members`."""
+        return len(self.known_members(known, measured)) < len(self.wanted)
 
     def left(self, folder: StudyFolder, known: Collection[str]) -> Sweep | None:
         """The sweep of the members that are not known; None if all are.

@@ -205,8 +205,8 @@ def without_conflicts(found: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame
     if not again:
         return found
     say(
-        f"rows left out: {len(again)}, since other tables have other numbers of their members, which "
-        f"stay: {'; '.join(again.values())}"
+        f"rows left out: {len(again)}, since other tables have other numbers of their members, "
+        f"which stay: {'; '.join(again.values())}"
     )
     return found[[tuple(member) not in again for member in found[MEMBER].itertuples(index=False)]]
 

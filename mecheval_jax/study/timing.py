@@ -41,6 +41,21 @@ def stated(experiment: Experiment) -> float:
     return STEP.get(model.mixer, SLOWEST) * width * depth * documents
 
 
+HOUR = 3600
+"""Seconds of an hour."""
+
+
+def is_beyond(budget: float | None, spent: float, seconds: float) -> bool:
+    """Whether a group is not begun any more.
+
+    Args:
+        budget: Hours of a study; None for no limit.
+        spent: Seconds that are spent.
+        seconds: Estimated seconds of the group.
+    """
+    return budget is not None and spent + seconds > budget * HOUR
+
+
 CHECKPOINT_SECONDS = 240
 """Rough seconds of work that the loss of a machine may cost."""
 

@@ -91,15 +91,24 @@ def test_nothing_is_finished(tmp_path):
 
 
 def test_what_was_never_begun_is_said(machines, tmp_path):
-    """Catches a page on which an experiment without a single run does not occur."""
+    """Catches a page on which an experiment without a single run does not occur, or one of which a
+    member is known from another table counts as begun."""
     kept = tmp_path / "kept"
     add_sweep(kept, machines["first"].path)
     configs = {"ar_beta2": ar_beta2, "ar_reverse": ar_reverse}
-    begun, untouched = experiments_at("laptop", False, configs.get, Clock(1, False), (*configs,))
+    untouched, begun = experiments_at("laptop", False, configs.get, Clock(1, False), (*configs,))
     (member, *_) = read_table(kept / "recall.csv")["config_hash"]
-    found = conclude_all(kept, [dataclasses.replace(begun, wanted=(member,)), untouched])
-    named = [line for line in found.not_run if "nothing of it" in line]
-    assert named == [f"{untouched.experiment.name}: nothing of it"]
+    begun = dataclasses.replace(begun, wanted=(member, *begun.wanted[1:]))
+    found = conclude_all(kept, [untouched, begun])
+    assert found.coverage is not None
+    every = {one.name: (one.there, one.lacking) for one in found.coverage.experiments}
+    assert every == {
+        untouched.experiment.name: (0, len(untouched.wanted)),
+        begun.experiment.name: (1, len(begun.wanted) - 1),
+    }
+    page = (kept / "findings" / "results.md").read_text()
+    assert f"| ar_reverse | 0 | {len(untouched.wanted)} | 26 |" in page
+    assert f"| ar_beta2 | 1 | {len(begun.wanted) - 1} | none |" in page
 
 
 def test_all_tables_are_judged_together(machines, tmp_path):

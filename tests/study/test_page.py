@@ -1,5 +1,6 @@
 """The pages of the study."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from mecheval_jax.study.agreement import ANOTHER_GRAMMAR, TOO_WIDE, agreement
 from mecheval_jax.study.cells import StudyCells
+from mecheval_jax.study.coverage import Coverage, Covered
 from mecheval_jax.study.findings.every import FINDINGS
 from mecheval_jax.study.judgement import judge
 from mecheval_jax.study.page import (
@@ -23,13 +25,17 @@ from mecheval_jax.study.quantities import WIDEST
 from mecheval_jax.study.results import RESTORED
 from tests.support.study_world import world
 
+COVERAGE = Coverage(
+    "laptop", [Covered("mamba_taps", 12, 9, (11, 12))], Covered("all of them", 12, 9)
+)
+
 
 def conclusion(rows, findings=FINDINGS[:5], what="a test of <pages>"):
     cells = StudyCells(rows)
     figures = {"accuracy_ar_2": "Accuracy against width"} if len(rows) else {}
     return Conclusion(
         about(what, rows), rows, judge(cells, findings), agreement(cells),
-        ["ar_seeds: beyond the budget"], figures,
+        ["ar_seeds: beyond the budget"], figures, COVERAGE,
     )  # fmt: skip
 
 
@@ -79,6 +85,25 @@ def test_a_report(found):
         one.is_partial and one.verdict == "reproduced" for one in found.judgements
     )
     assert "http:" not in page.replace("http://www.w3.org", "")
+
+
+def test_what_was_not_run(found):
+    """Catches an experiment that a page leaves out, or that its HTML form does, and a heading above
+    nothing."""
+    text, page = markdown(found), html(found, [])
+    assert "| mamba_taps | 12 | 9 | 11, 12 |" in text
+    assert "| all of them | 12 | 9 |  |" in text
+    assert "<td>mamba_taps</td><td>12</td><td>9</td><td>11, 12</td>" in page
+    for written in (text, page):
+        assert COVERAGE.sentence in written
+    # Either part stands there without the other.
+    alone = dataclasses.replace(found, not_run=())
+    for write in (markdown, lambda one: html(one, [])):
+        assert "mamba_taps" in write(alone)
+        assert "planned" not in write(alone)
+        assert "beyond the budget" in write(dataclasses.replace(found, coverage=None))
+        assert "Not run<" not in write(dataclasses.replace(alone, coverage=None))
+        assert "## Not run" not in write(dataclasses.replace(alone, coverage=None))
 
 
 def test_a_part_of_another_page(found):

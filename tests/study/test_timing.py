@@ -12,6 +12,7 @@ from mecheval_jax.study.timing import (
     Clock,
     checkpoint_bytes,
     checkpoint_every,
+    is_beyond,
     stated,
 )
 from mecheval_jax.training.device_programs import RunPrograms
@@ -69,3 +70,12 @@ def test_bytes_of_a_checkpoint():
         leaves = jax.tree.leaves(programs.saved_form)
         true = sum(math.prod(leaf.shape) * 4 for leaf in leaves)
         assert checkpoint_bytes(experiment) == pytest.approx(true, rel=0.5)
+
+
+def test_what_a_budget_leaves_out():
+    """Catches hours taken for seconds, a group of exactly its time left out, and a limit of 0 that
+    counts as none."""
+    assert not is_beyond(None, 1e9, 1e9)
+    assert not is_beyond(1.0, 1800.0, 1800.0)
+    assert is_beyond(1.0, 1800.0, 1801.0)
+    assert is_beyond(0.0, 0.0, 1.0)

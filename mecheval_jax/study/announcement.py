@@ -1,0 +1,92 @@
+"""What is said of a study before anything is run: its members, time, memory and disk."""
+
+from collections.abc import Sequence
+
+from mecheval_jax.console import say
+from mecheval_jax.study.group_names import listed, named
+from mecheval_jax.study.plans import StudyFolder, member_steps
+from mecheval_jax.study.timing import ACCELERATOR, HOUR, Clock, checkpoint_bytes, is_beyond
+from mecheval_jax.study.work import StudyRequest, Work
+from mecheval_jax.sweeps.plan import GroupPlan
+
+GB = 1e9
+
+
+def announce(
+    work: Sequence[Work], folder: StudyFolder, request: StudyRequest, clock: Clock
+) -> None:
+    """Print the rest of every experiment, with estimates of its time and memory.
+
+    Where there is a budget, what it leaves out by these estimates is printed, too.
+
+    Args:
+        work: The work that each experiment leaves.
+        folder: Folder of the study.
+        request: Requested part of the study.
+        clock: Estimates for this machine.
+    """
+    # Experiment by experiment, the time of what is left of it.
+    left: list[GroupPlan] = []
+    for each in work:
+        part, groups = each.part, each.to_train
+        members = sum(len(group.members) for group in groups)
+        decides = ", ".join(map(str, part.experiment.findings)) or "none of the 30"
+        say(
+            f"{part.name}: {members} of {len(part.wanted)} members to train in {len(groups)} "
+            f"groups, about {_hours(_seconds(clock, groups))}; decides findings {decides}"
+        )
+        if request.dry_run and len(request.only) == 1:  # those that --groups may name
+            names = named(each.sweep.groups) if each.sweep else {}
+            for group in groups:
+                one = f"{len(group.members)} members, about {_hours(_seconds(clock, [group]))}"
+                say(f"  {names[group.name]}: {one}")
+        left += groups
+    by_what = "by step times stated or measured"
+    say(f"in all about {_hours(_seconds(clock, left))} on {clock.devices} devices, {by_what}")
+    if request.scale == "device" and not clock.accelerator:
+        guess = _hours(_seconds(Clock(1, accelerator=True), left))
+        say(f"on one accelerator about {guess}, if it needs {ACCELERATOR:.0%} of a core's time")
+    if request.budget is not None:
+        _announce_budget(work, request.budget, clock)
+    # All in all: memory of the largest group, and disk.
+    states = [sum(map(checkpoint_bytes, group.experiments)) for group in left]
+    kept = sum(
+        size * (group.experiments[0].training.keep_checkpoints or 10)
+        for size, group in zip(states, left, strict=True)
+    )
+    say(
+        f"the largest group has {max(states, default=0) / GB:.1f} GB of parameters and moments; "
+        f"all checkpoints take about {kept / GB:.0f} GB of disk in {folder.path / 'sweeps'}; what "
+        f"is found, a few MB, is beside them"
+    )
+
+
+def _announce_budget(work: Sequence[Work], budget: float, clock: Clock) -> None:
+    """Print the groups that a budget of some hours leaves out, experiment by experiment."""
+    spent, count, lines = 0.0, 0, []
+    for each in work:
+        beyond = []
+        for group in each.to_train:
+            seconds = _seconds(clock, [group])
+            if is_beyond(budget, spent, seconds):
+                beyond.append(group)
+            else:
+                spent += seconds
+        count += len(beyond)
+        if each.sweep and beyond:
+            lines.append(f"  {each.part.name}: {listed(beyond, each.sweep.groups)}")
+    every = sum(len(each.to_train) for each in work)
+    say(
+        f"the budget of {budget:g} h has time for {every - count} of {every} groups, about "
+        f"{_hours(spent)}, and leaves out {f'{count}:' if count else 'none'}"
+    )
+    for line in lines:
+        say(line)
+
+
+def _seconds(clock: Clock, groups: Sequence[GroupPlan]) -> float:
+    return sum(clock.seconds(group.experiments[0], member_steps(group)) for group in groups)
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / HOUR:.1f} h" if seconds >= 0.1 * HOUR else f"{seconds / 60:.1f} min"

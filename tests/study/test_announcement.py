@@ -1,0 +1,60 @@
+"""What is said of a study before anything is run."""
+
+import re
+
+import pytest
+
+from configs.study import config_of
+from mecheval_jax.study.announcement import announce
+from mecheval_jax.study.plans import StudyFolder, experiments_at
+from mecheval_jax.study.results import table_of
+from mecheval_jax.study.timing import Clock
+from mecheval_jax.study.work import StudyRequest, work_of
+
+
+@pytest.fixture(scope="module")
+def parts():
+    return experiments_at("laptop", False, config_of, Clock(1), ("mamba_taps", "ar_positions"))
+
+
+@pytest.fixture
+def said(parts, tmp_path, capfd):
+    """The lines about a budget of so many hours."""
+
+    def lines(budget):
+        request = StudyRequest(budget=budget, dry_run=True)
+        folder, clock = StudyFolder(tmp_path / "work"), Clock(1)
+        work = [work_of(part, folder, table_of([]), request) for part in parts]
+        announce(work, folder, request, clock)
+        told = capfd.readouterr().err.splitlines()
+        return told[len(parts) + 1 : -1]
+
+    return lines
+
+
+def test_a_budget_without_time(said):
+    """Catches a budget that a dry run passes over, and groups that only a folder's name tells."""
+    total, taps, positions = said(0.0)
+    assert (
+        total == "the budget of 0 h has time for 0 of 13 groups, about 0.0 min, and leaves out 13:"
+    )
+    assert taps.startswith(
+        "  mamba_taps_laptop: 000_mamba_width_64 (d_conv=2), 001_mamba_width_64 ("
+    )
+    assert "(positions none)" in positions
+
+
+def test_a_budget_for_a_part(said):
+    """Catches a sum that the budget does not hold, and later groups that go with a long one."""
+    total, *left = said(3.0)
+    begun, every, out = map(int, re.findall(r"for (\d+) of (\d+) .* out (\d+):", total)[0])
+    assert 0 < begun < every == begun + out
+    assert float(re.search(r"about ([\d.]+) h", total)[1]) <= 3.0
+    assert out == sum(line.count("_width_") for line in left)
+
+
+def test_a_budget_for_all(said, parts):
+    """Catches a warning where there is nothing to warn of, and one where no budget was given."""
+    (line,) = said(1000.0)
+    assert line.endswith("leaves out none")
+    assert said(None) == []
