@@ -49,7 +49,7 @@ def test_a_budget_for_a_part(said):
     total, *left = said(3.0)
     begun, every, out = map(int, re.findall(r"for (\d+) of (\d+) .* out (\d+):", total)[0])
     assert 0 < begun < every == begun + out
-    assert float(re.search(r"about ([\d.]+) h", total)[1]) <= 3.0
+    assert float(re.findall(r"about ([\d.]+) h", total)[0]) <= 3.0
     assert out == sum(line.count("_width_") for line in left)
 
 
