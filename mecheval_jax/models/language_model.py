@@ -24,6 +24,7 @@ from mecheval_jax.mixers import MixerContext, architectures_of, build_mixer, ini
 from mecheval_jax.mixers.architectures import positions_of
 from mecheval_jax.models.blocks import CANON, NORMS, BlockConfig, norm, rematerialized
 from mecheval_jax.models.feed_forward import ACTIVATIONS, FEED_FORWARD, KINDS, FeedForwardConfig
+from mecheval_jax.models.half_precision import in_compute_dtype
 from mecheval_jax.models.output_head import output_head, tied_logits
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.site_path import block_name
@@ -34,12 +35,6 @@ MOST_LAYERS = 1024
 """Beyond it a program takes hours to compile."""
 
 DTYPES = ("float32", "bfloat16")
-WIDE = ("w0", "A_log", "dt_bias", "log_dt", "inv_A_real", "A_imag", "time_decay", "time_first")
-"""Parameters that stay float32 in any compute dtype, because exponentials are taken of them."""
-WIDE_BIASES = ("dt_proj",)
-"""Dense parts whose biases do, for the same reason."""
-WIDE_PARTS = ("filter",)
-"""Parts all of whose parameters do: many positions of a filter are one number in half precision."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,7 +220,7 @@ class LanguageModel(nn.Module):
     @nn.nowrap
     def _to_compute_dtype(self, variables: Mapping[str, PyTree]) -> dict[str, PyTree]:
         # Outside the modules, so that parameters and their gradients stay float32.
-        return {**variables, "params": cast_to_compute_dtype(variables["params"], self.config)}
+        return {**variables, "params": in_compute_dtype(variables["params"], self.config.dtype)}
 
     def setup(self):
         config, rows = self.config, self.rows or self.config.vocabulary_size
@@ -336,20 +331,6 @@ class LanguageModel(nn.Module):
             blocks.append(block_state)
         logits = self._head(self._read(residual))
         return {"blocks": blocks, "position": state["position"] + 1}, logits
-
-
-def cast_to_compute_dtype(params: PyTree, config: ModelConfig) -> PyTree:
-    """Parameters in the type that the model computes in, but for the wide ones above."""
-    if config.dtype == "float32":
-        return params
-
-    def cast(path: tuple, leaf: Array) -> Array:
-        *parts, name = (step.key for step in path)
-        wide = name in WIDE or not set(parts).isdisjoint(WIDE_PARTS)
-        wide |= name == "bias" and parts[-1] in WIDE_BIASES
-        return leaf if wide else leaf.astype(config.dtype)
-
-    return jax.tree_util.tree_map_with_path(cast, params)
 
 
 def exempt_from_decay(config: ModelConfig) -> tuple[str, ...]:

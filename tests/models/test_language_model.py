@@ -10,11 +10,10 @@ import pytest
 from mecheval_jax.errors import UserError
 from mecheval_jax.interventions import capture, run
 from mecheval_jax.mixers import ARCHITECTURES
+from mecheval_jax.models.half_precision import WIDE, in_compute_dtype
 from mecheval_jax.models.language_model import (
-    WIDE,
     LanguageModel,
     ModelConfig,
-    cast_to_compute_dtype,
     exempt_from_decay,
     initialize,
     parameter_count,
@@ -33,10 +32,11 @@ def model_of(dtype):
 # Catches a way into the model that computes in float32 unless its caller narrows the parameters.
 def test_parameters_are_narrowed_inside():
     model, params, tokens = model_of("bfloat16")
-    narrow = cast_to_compute_dtype(params, model.config)
-    kept = {path[-1].key for path, x in jax.tree.leaves_with_path(narrow) if x.dtype != "bfloat16"}
-    assert kept <= set(WIDE)
-    assert "A_log" in kept
+    narrow = in_compute_dtype(params, "bfloat16")
+    paths = [path for path, leaf in jax.tree.leaves_with_path(narrow) if leaf.dtype != "bfloat16"]
+    kept = {path_name(path) for path in paths}
+    assert all(name.endswith(WIDE) for name in kept)
+    assert {"block_0/mixer/A_log", "block_0/mixer/dt_proj/bias"} <= kept
     apply = jax.jit(lambda params: model.apply({"params": params}, tokens))
     wide = jax.jit(lambda params: model_of("float32")[0].apply({"params": params}, tokens))
     np.testing.assert_array_equal(apply(params), apply(narrow))
@@ -63,7 +63,7 @@ def test_logits_are_not_rounded(tied):
     @jax.jit
     def logits(params):
         (read,) = capture(model, params, tokens, ["final_norm"]).values()
-        narrow = cast_to_compute_dtype(params, config)
+        narrow = in_compute_dtype(params, config.dtype)
         tables = narrow["token_embedding"]["embedding"].T, narrow.get("output_head", {})
         found = (
             model.apply({"params": params}, tokens),
