@@ -26,8 +26,13 @@ STEP = {
 SLOWEST = max(STEP.values())
 """Seconds of a step of mixers that are not listed."""
 
-ACCELERATOR = 0.05
-"""Assumed time of an accelerator, as a share of a core's, until it is measured."""
+ACCELERATOR = 1 / 60
+"""Assumed time of an accelerator for a member, as a share of a core's, until it is measured.
+
+A step of a model this small is some hundred and fifty operations, each launched in a few
+microseconds: about half a millisecond, a twentieth of a core's. The members of a group, mostly
+three, are computed side by side in it.
+"""
 
 
 def stated(experiment: Experiment) -> float:
