@@ -111,6 +111,12 @@ class Judgement:
         return self.verdict != NOT_RUN and self.claims_judged < self.claims
 
     @property
+    def at_widths(self) -> str:
+        """The widths in words, such as ``widths 32, 64``; empty if no claim was judged."""
+        plural = "s" * ("," in self.widths)
+        return f"width{plural} {self.widths}" if self.widths else ""
+
+    @property
     def waits_for_rates(self) -> bool:
         """Whether its open claims are open since another learning rate may do better."""
         open_claims = [one for one in self.evidence if one.runs and one.if_false > ERROR_RATE]

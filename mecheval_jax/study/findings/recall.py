@@ -207,26 +207,22 @@ def more_taps_retrieve_earlier(cells: StudyCells) -> Iterator[Claim]:
     three and four taps may hold all at the query, so that one tap more is only asked not to be
     later.
     """
-    two, three, four = (
-        _at_query(cells, option, f"{taps} taps")
-        for option, taps in (("d_conv=2", 2), ("d_conv=3", 3), ("", 4))
-    )
+    two, three, four = _at_query_by_taps(cells)
     yield (three - two).above(0.0, "each tap")
     yield (four - three).above(0.0, "each tap")
     for width in WIDTHS:
-        two, three, four = (
-            _at_query(cells, option, f"{taps} taps of width {width}", width)
-            for option, taps in (("d_conv=2", 2), ("d_conv=3", 3), ("", 4))
-        )
+        two, three, four = _at_query_by_taps(cells, width)
         yield (four - two).above(ATTRIBUTION, "four and two taps")
         yield (three - two).above(-ATTRIBUTION, "three taps")
         yield (four - three).above(-ATTRIBUTION, "three taps")
 
 
-def _at_query(cells: StudyCells, option: str, name: str, width: int | None = None) -> Quantity:
-    which = {} if width is None else {"width": width}
-    runs = cells.learned("mamba", option=option, **which)
-    return cells.attribution(runs, "query", name=f"the mean over {name}")
+def _at_query_by_taps(cells: StudyCells, width: int | None = None) -> Iterator[Quantity]:
+    """Mean restored share at the query with 2, 3 and 4 taps, of one width or of all."""
+    of_width = "" if width is None else f" of width {width}"
+    for option, taps in (("d_conv=2", 2), ("d_conv=3", 3), ("", 4)):
+        runs = cells.learned("mamba", option=option, width=width)
+        yield cells.attribution(runs, "query", name=f"the mean over {taps} taps{of_width}")
 
 
 @finding(13, "Based needs a short kernel of two taps or more in layer 0: one tap reaches 6.3 % at "
