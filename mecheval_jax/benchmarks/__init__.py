@@ -22,7 +22,7 @@ from mecheval_jax.benchmarks.training import steps_of_relatives, training_steps
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.cost.measure import machine
-from mecheval_jax.files import write_table
+from mecheval_jax.files import make_workdir, write_table
 from mecheval_jax.reporting.terminal import benchmarks as shown
 
 PARTS: dict[str, Benchmark] = {
@@ -82,6 +82,8 @@ def measure(
     chosen = [choose("benchmark", name, parts) for name in (only or parts)]
     labels = {name: name if suite == "all" else f"{suite}: {name}" for name in chosen}
     before = record.read(pathlib.Path(compare))[0] if compare else None
+    if output:
+        make_workdir(pathlib.Path(output))  # the machine's rate takes seconds to measure
     here = machine()
     kept = record.Record(pathlib.Path(output), here) if output else None
     if kept and before is not None:

@@ -76,6 +76,21 @@ def in_turn(
     )
 
 
+def measured_in_turn(
+    what: str, runs: Mapping[str, Callable[[], object]], rounds: int, per: int = 1
+) -> dict[str, Measured]:
+    """The times of runs of one program in its different forms, which are the quantities' names.
+
+    Args:
+        what: Description of the program.
+        runs: Functions that take turns, by the names of the forms.
+        rounds: Number of rounds.
+        per: Number of units of work in a run; times are per unit.
+    """
+    spent = in_turn(runs, rounds, per)
+    return {name: Measured(what, name, values) for name, values in spent.items()}
+
+
 def _timed(run: Callable[[], object]) -> float:
     start = time.perf_counter()
     jax.block_until_ready(run())

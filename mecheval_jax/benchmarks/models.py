@@ -1,13 +1,22 @@
 """Benchmarks of a model of two layers: growth of costs with length, and cost of unused sites."""
 
 import math
+import unittest.mock
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 
 from mecheval_jax.array_types import PyTree, Scalar
-from mecheval_jax.benchmarks.measured import PLAIN, Measured, one, ratio, temporary_bytes, times
+from mecheval_jax.benchmarks.measured import (
+    PLAIN,
+    Measured,
+    measured_in_turn,
+    one,
+    ratio,
+    temporary_bytes,
+    times,
+)
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
 from mecheval_jax.sites import Site
 
@@ -77,13 +86,10 @@ def costs_in_length() -> Iterator[Measured]:
 
 def unused_sites() -> Iterator[Measured]:
     """Times of gradients of a model with unused sites, and of one without sites, at 128 tokens."""
-    call = Site.__call__
     for mixer in ("attention", "mamba", "delta_net", "hyena"):
-        found = {}
-        for name, site in (("with sites", call), ("without", lambda self, live: live)):
-            Site.__call__ = site
-            _, program = _length_step(mixer, {}, 128)
-            found[name] = times(mixer, name, program, repeats=20)
-        Site.__call__ = call
+        calls = {"with sites": _length_step(mixer, {}, 128)[1]}
+        with unittest.mock.patch.object(Site, "__call__", lambda self, live: live):
+            calls["without"] = _length_step(mixer, {}, 128)[1]
+        found = measured_in_turn(mixer, calls, rounds=20)
         yield from found.values()
         yield ratio(found["with sites"], found["without"])

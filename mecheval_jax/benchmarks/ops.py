@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import jax
 import jax.numpy as jnp
 
-from mecheval_jax.benchmarks.measured import Measured, ratio, times
+from mecheval_jax.benchmarks.measured import Measured, measured_in_turn, ratio
 from mecheval_jax.ops.linear_recurrence import linear_recurrence
 from mecheval_jax.ops.long_convolution import long_convolution
 from mecheval_jax.ops.selective_scan import selective_scan
@@ -16,7 +16,7 @@ def convolutions() -> Iterator[Measured]:
     """Times of FFT and Toeplitz product, value and gradient, batch 32, width 64."""
     for length in (32, 64, 128, 256, 512, 1024):
         x, taps = jnp.ones((32, length, 64)), jnp.ones((length, 64)) / length
-        found = {}
+        calls = {}
         for backend in ("toeplitz", "fft"):
             gradient = jax.jit(
                 jax.grad(
@@ -24,9 +24,9 @@ def convolutions() -> Iterator[Measured]:
                     argnums=(0, 1),
                 )
             )
-            call = functools.partial(gradient, x, taps)
-            found[backend] = times(f"length {length:,}", backend, call, repeats=10)
-            yield found[backend]
+            calls[backend] = functools.partial(gradient, x, taps)
+        found = measured_in_turn(f"length {length:,}", calls, rounds=10)
+        yield from found.values()
         yield ratio(found["fft"], found["toeplitz"], "fft / toeplitz")
 
 
@@ -45,6 +45,7 @@ def recurrences() -> Iterator[Measured]:
             ),
         }
         for name, (op, arguments) in cases.items():
+            calls = {}
             for backend in backends:
                 program = jax.jit(
                     jax.value_and_grad(
@@ -52,5 +53,5 @@ def recurrences() -> Iterator[Measured]:
                         argnums=range(len(arguments)),
                     )
                 )
-                call = functools.partial(program, *arguments)
-                yield times(f"{name}, length {length:,}", backend, call)
+                calls[backend] = functools.partial(program, *arguments)
+            yield from measured_in_turn(f"{name}, length {length:,}", calls, rounds=5).values()

@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from mecheval_jax.errors import UserError
 from mecheval_jax.files import read_json, read_table, write_json, write_table
 from mecheval_jax.store.remedies import COSTS
 from mecheval_jax.store.row_selection import rows_with
@@ -66,9 +67,20 @@ class CostFolder:
         """Rows of ``crossovers.csv``, which is made of the costs and written after them, or None.
 
         Raises:
-            UserError: If the table is damaged.
+            UserError: If the table is damaged, or names a model whose costs are not there.
         """
-        return read_table(self.crossovers, CROSSED, COSTS) if self.crossovers.exists() else None
+        if not self.crossovers.exists():
+            return None
+        table, costs = read_table(self.crossovers, CROSSED, COSTS), self.read_costs()
+        known = set() if costs is None else set(costs["model"])
+        for name in (*table["model"], *table["against"]):
+            if name not in known:
+                there = ", ".join(sorted(known)) or "no model"
+                raise UserError(
+                    f"{self.crossovers} is damaged: it names the model {name}, and "
+                    f"{self.costs.name} has {there}: {COSTS}"
+                )
+        return table
 
     def read_machine(self) -> dict[str, Any]:
         """The machine; empty where it is not known.

@@ -25,6 +25,10 @@ def _times(what, quantity, call, repeats=5, per=1):
     return Measured(what, quantity, (SECONDS / per,))
 
 
+def _measured_in_turn(what, runs, rounds, per=1):
+    return {name: _times(what, name, call, rounds, per) for name, call in runs.items()}
+
+
 def _model(mixer, layers, width, vocabulary, length, **options):
     del layers, width
     return ModelConfig(mixer, 1, 16, vocabulary, length, feed_forward="none", **options)
@@ -47,6 +51,7 @@ class _Compiled:
 
 STAND_INS = {
     "times": _times,
+    "measured_in_turn": _measured_in_turn,
     "ModelConfig": _model,
     "initialize": _parameters,
     "AssociativeRecall": lambda **_: AssociativeRecall(

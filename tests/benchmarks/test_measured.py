@@ -2,7 +2,14 @@
 
 import pytest
 
-from mecheval_jax.benchmarks.measured import TIMES, Measured, in_turn, ratio, times
+from mecheval_jax.benchmarks.measured import (
+    TIMES,
+    Measured,
+    in_turn,
+    measured_in_turn,
+    ratio,
+    times,
+)
 
 
 # Catches a time that is not divided by what was done in it, and calls that are not counted.
@@ -21,6 +28,18 @@ def test_rounds_go_in_turn():
     times = in_turn(runs, 2, per=4)
     assert calls == ["a", "b"] * 3
     assert {name: len(spent) for name, spent in times.items()} == {"a": 2, "b": 2}
+
+
+# Catches times under another form's name.
+def test_forms_of_a_program_go_in_turn():
+    calls = []
+    runs = {name: lambda name=name: calls.append(name) for name in ("fft", "toeplitz")}
+    found = measured_in_turn("length 32", runs, 3)
+    assert calls == ["fft", "toeplitz"] * 4
+    assert [(row.what, row.quantity) for row in found.values()] == [
+        ("length 32", "fft"),
+        ("length 32", "toeplitz"),
+    ]
 
 
 # Catches a ratio of medians, which hides the spread, and one the wrong way round.

@@ -3,6 +3,7 @@
 import types
 
 import numpy as np
+import pytest
 
 from mecheval_jax.benchmarks import models
 from mecheval_jax.benchmarks.measured import Measured
@@ -36,16 +37,39 @@ def test_a_step(rows):
     assert callable(steps[0][1])
 
 
-# Catches sites that stay away once they were measured.
+# Catches a model whose sites are those of the other, and turns that are none.
 def test_unused_sites(rows):
-    call, seen = Site.__call__, []
+    call, turns = Site.__call__, []
 
-    def times(what, quantity, program, repeats):
-        del program, repeats
-        seen.append(Site.__call__ is call)
-        return Measured(what, quantity, (2.0,))
+    def step(mixer, options, length):
+        del mixer, options, length
+        with_sites = Site.__call__ is call
+        return None, lambda: turns.append(with_sites)
 
-    table = rows(models, models.unused_sites, times=times, _length_step=step_of)
-    assert seen == [True, False] * 4
+    def in_turn(what, runs, rounds):
+        del rounds
+        for run in runs.values():
+            run()
+        return {name: Measured(what, name, (2.0,)) for name in runs}
+
+    table = rows(models, models.unused_sites, measured_in_turn=in_turn, _length_step=step)
+    assert turns == [True, False] * 4
     assert Site.__call__ is call
     assert [row["ratio"] for row in table.values()] == [1] * 4
+
+
+# Catches a package that stays without its sites.
+def test_sites_are_put_back(rows):
+    call, sites = Site.__call__, []
+
+    def step(mixer, options, length):
+        del mixer, options, length
+        sites.append(Site.__call__)
+        if len(sites) == 2:
+            raise MemoryError
+        return None, lambda: None
+
+    with pytest.raises(MemoryError):
+        rows(models, models.unused_sites, _length_step=step)
+    assert sites[0] is call is Site.__call__
+    assert sites[1] is not call

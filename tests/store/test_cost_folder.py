@@ -15,13 +15,18 @@ def costs():
     return pd.DataFrame([row | dict(zip(names, shape, strict=True)) for shape in shapes])
 
 
+def crossings():
+    """A row of two models that have costs."""
+    return pd.DataFrame([{n: 2.0 if kind is float else "x" for n, kind in CROSSED.items()}])
+
+
 def test_what_is_written_is_read(tmp_path):
     """Catches a file under another name, and costs where none were measured."""
     folder = CostFolder(tmp_path)
     assert folder.read_costs() is folder.read_crossovers() is None
     assert folder.read_machine() == {}
     folder.write_costs(costs())
-    crossed = pd.DataFrame([{n: 2.0 if kind is float else "x" for n, kind in CROSSED.items()}])
+    crossed = crossings()
     folder.write_crossovers(crossed)
     folder.write_machine({"device": "a CPU"})
     pd.testing.assert_frame_equal(folder.read_costs(), costs(), check_dtype=False)
@@ -57,3 +62,15 @@ def test_a_damaged_table_is_refused(tmp_path):
     (tmp_path / "cost.csv").write_text("model,mixer\na,attention\n")
     with pytest.raises(UserError, match=r"cost\.csv is damaged: it lacks the column 'program'"):
         CostFolder(tmp_path).read_costs()
+
+
+@pytest.mark.parametrize("column", ["model", "against"])
+def test_a_model_without_costs_is_refused(column, tmp_path):
+    """Catches a traceback of a figure, for a name that was changed in one of two tables."""
+    folder = CostFolder(tmp_path)
+    folder.write_crossovers(crossings().assign(**{column: "gru"}))
+    with pytest.raises(UserError, match=r"names the model .*, and cost\.csv has no model"):
+        folder.read_crossovers()
+    folder.write_costs(costs())
+    with pytest.raises(UserError, match=r"names the model gru, and cost\.csv has x: remove it"):
+        folder.read_crossovers()

@@ -217,6 +217,7 @@ def test_of_several_runs_a_damaged_table_leaves_one_out(tmp_path, name):
     words = words_of(report.write([str(one) for one in folders], str(tmp_path / "out")).read_text())
     assert "1 folder is left out" in words
     assert f"{name.rpartition('/')[2]} is damaged" in words
+    assert "1 run compared" in words
     assert "recalls by induction" in words
 
 
