@@ -57,6 +57,7 @@ def base() -> ConfigDict:
     config.training.warmup_fraction = 0.1  # share of the steps in which the rate rises
     config.training.decay = "cosine"  # schedule after the warmup: cosine, linear, constant
     config.training.training_batches = config_dict.placeholder(int)  # size of the set; None: fresh
+    config.training.shuffle = False  # whether its batches come in another order each time
     config.training.seed = 0  # seed of the initialisation
     config.training.data_seed = 0  # seed of the documents
     config.training.evaluate_every = 500  # steps between evaluations

@@ -23,6 +23,7 @@ from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 from mecheval_jax.tasks.synthetic.multi_query_recall import MultiQueryRecall
 from mecheval_jax.tasks.treecall.treecall import Treecall
 from mecheval_jax.training.data import BLOCK, HostDocuments
+from mecheval_jax.training.replay import Replay
 
 ON_ONE_CORE = """
 import os
@@ -139,7 +140,7 @@ def measure_samplers() -> Iterator[Measured]:
         yield one(sampler.name, "goal", sampler.goal, RATE)
         yield one(sampler.name, "plain sampler", plain_rate(sampler.plain), RATE)
     for name, task in (("ATR, L = 5", EASY), ("ATR, L = 10", MEDIUM), ("ATR, 8,192", LARGE)):
-        documents = HostDocuments(task, jax.random.key(0), 32, SET)
+        documents = HostDocuments(task, jax.random.key(0), 32, Replay(SET))
         start = time.perf_counter()
         for step in range(0, SET, BLOCK):
             documents.parts(step)

@@ -60,7 +60,7 @@ def tokens_of_documents(experiment: Experiment) -> int:
     unit = None
     if are_in_parts(training, jax.devices()[0].platform):
         unit = training.gradient_accumulation
-    drawn = (training.batch_size, training.training_batches)
+    drawn = (training.batch_size, training.replay)
     documents = HostDocuments(task, jax.random.key(training.data_seed), *drawn, unit=unit)
     rows = part_sizes(training.batch_size, unit) if unit else (training.batch_size,)
     steps = min(BLOCK, training.steps, training.training_batches or BLOCK)

@@ -9,6 +9,7 @@ from mecheval_jax.errors import UserError, choose
 from mecheval_jax.fields import Section
 from mecheval_jax.models.blocks import REMAT
 from mecheval_jax.training.optimizer import DECAYS, MOST_PARTS, fraction
+from mecheval_jax.training.replay import Replay
 
 MOST_STEPS = 1_000_000
 """Number of steps of one program, whose losses the device holds until it ends."""
@@ -30,8 +31,10 @@ class TrainingConfig(Section, section="training"):
         beta2: Decay of Adam's running mean of their squares.
         warmup_fraction: Share of the steps in which the rate rises linearly from 0.
         decay: Form of the schedule after the warm-up: ``cosine``, ``linear`` or ``constant``.
-        training_batches: Number of batches of a fixed training set that is replayed unshuffled;
-            None for fresh documents at every step.
+        training_batches: Number of batches of a fixed training set that is replayed; None for
+            fresh documents at every step.
+        shuffle: Whether the batches of the fixed set come in another order each time; the study
+            replays them as they are.
         seed: Seed of the initialisation.
         data_seed: Seed of the documents.
         evaluate_every: Number of steps between evaluations on dev documents.
@@ -59,6 +62,7 @@ class TrainingConfig(Section, section="training"):
     warmup_fraction: float = 0.1
     decay: str = "cosine"
     training_batches: int | None = None
+    shuffle: bool = False
     seed: int = 0
     data_seed: int = 0
     evaluate_every: int = 500
@@ -85,6 +89,11 @@ class TrainingConfig(Section, section="training"):
             )
         self.require(("at least 0, or None", lambda x: x is None or x >= 0), "keep_checkpoints")
         self.require(("at least 1, or None", lambda x: x is None or x >= 1), "training_batches")
+        if self.shuffle and self.training_batches is None:
+            raise UserError(
+                "training.shuffle True needs a fixed set, training.training_batches: fresh "
+                "documents have no order"
+            )
         # Steps are computed in float32, in which 0.99999999 is 1 and a mean that never moves.
         self.require(("in [0, 1), as float32", lambda x: 0 <= np.float32(x) < 1), "beta1", "beta2")
         self.require(("in [0, 1)", lambda x: 0 <= x < 1), "warmup_fraction")
@@ -97,6 +106,11 @@ class TrainingConfig(Section, section="training"):
         self.require(("0 or positive", lambda x: x >= 0), "learning_rate", "weight_decay")
         target = ("in (0, 1], or None", lambda x: x is None or 0 < x <= 1)
         self.require(target, "target_accuracy")
+
+    @property
+    def replay(self) -> Replay:
+        """The fixed set of a run, and the order of its batches."""
+        return Replay(self.training_batches, self.shuffle)
 
     # Stops of the loop are functions of the step alone, so that a resumed run makes the same ones.
 

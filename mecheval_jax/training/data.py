@@ -1,6 +1,7 @@
 """The documents of every training step: a pure function of the data key and the step."""
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -15,6 +16,7 @@ from mecheval_jax.partitioning.multihost import is_multiprocess
 from mecheval_jax.tasks.base import SPLITS, Batch, Task
 from mecheval_jax.tasks.packed import HostTask, Packed, bucket, concatenate
 from mecheval_jax.training.footprint import check_documents
+from mecheval_jax.training.replay import Replay
 
 BLOCK = 64
 """Number of training batches that are drawn on the host at once."""
@@ -33,15 +35,14 @@ def stream(key: Key, split: str) -> Key:
 
 
 def training_batch(
-    task: Task, key: Key, step: Int[Array, ""], batch_size: int, training_batches: int | None
+    task: Task, key: Key, step: Int[Array, ""], batch_size: int, replay: Replay
 ) -> Batch:
     """The documents of a step of a traceable task, drawn on the device.
 
-    With `training_batches` the set is fixed and replayed unshuffled: batch number
-    `step` modulo its size, sampled again each time, nothing stored.
+    Those of a fixed set are sampled again each time, and nothing is stored.
     """
-    index = step if training_batches is None else step % training_batches
-    return task.sample(jax.random.fold_in(stream(key, "train"), index), batch_size, "train")
+    number = jax.random.fold_in(stream(key, "train"), replay.batch(key, step))
+    return task.sample(number, batch_size, "train")
 
 
 class HostDocuments:
@@ -61,8 +62,7 @@ class HostDocuments:
         task: Task that draws.
         key: Key of the documents.
         batch_size: Number of documents of a step.
-        training_batches: Number of batches of a fixed set that is replayed; None for an endless
-            stream.
+        replay: Fixed set, and the order of its batches; fresh documents if not given.
         sharding: Sharding of the rows of a batch; they stay on the host if None.
         unit: Number of rows of which the size of each part is a multiple; one part if None.
     """
@@ -72,12 +72,12 @@ class HostDocuments:
         task: HostTask,
         key: Key,
         batch_size: int,
-        training_batches: int | None = None,
+        replay: Replay = Replay(),  # noqa: B008, a frozen value
         sharding: Sharding | None = None,
         unit: int | None = 1,
     ):
-        self._task, self._key = task, stream(key, "train")
-        self._batch_size, self._training_batches = batch_size, training_batches
+        self._task, self._key, self._order = task, key, (-1, ())
+        self._batch_size, self._replay = batch_size, replay
         self._lanes = math.gcd(LANES, batch_size)
         self._sharding = sharding
         # The rows of each device, or shard, that this process holds.
@@ -154,15 +154,30 @@ class HostDocuments:
 
     def _find(self, step: int) -> tuple["_Block", int]:
         """The block that holds a step's batch, and the batch's place there."""
-        index = step if self._training_batches is None else step % self._training_batches
-        number, place = divmod(index, BLOCK)
+        number, place = divmod(self._number(step), BLOCK)
         return self._block(number), place
+
+    def _number(self, step: int) -> int:
+        """The number of a step's batch.
+
+        Those of a shuffled set are computed for all of it at once: the device would give each of
+        them after the step before alone.
+        """
+        if not self._replay.shuffle:
+            return self._replay.batch(self._key, step)
+        epoch, place = divmod(step, self._replay.batches)
+        if epoch != self._order[0]:
+            steps = np.arange(self._replay.batches) + epoch * self._replay.batches
+            numbers = jax.vmap(functools.partial(self._replay.batch, self._key))(steps)
+            self._order = epoch, np.asarray(numbers).tolist()
+        return self._order[1][place]
 
     def _block(self, number: int) -> "_Block":
         if number not in self._blocks:
-            if self._training_batches is None:
+            if self._replay.batches is None:
                 self._blocks.clear()
-            self._blocks[number] = self._draw(jax.random.fold_in(self._key, number))
+            key = jax.random.fold_in(stream(self._key, "train"), number)
+            self._blocks[number] = self._draw(key)
         return self._blocks[number]
 
     def _draw(self, key: Key) -> "_Block":

@@ -82,7 +82,7 @@ class HostSteps:
         """The documents of every data seed."""
         programs, training = self._programs, self._training
         rows_sharding = programs.rows_sharding if programs.mesh.size > 1 else None
-        shared = training.batch_size, training.training_batches, rows_sharding
+        shared = training.batch_size, training.replay, rows_sharding
         in_parts = are_in_parts(training, programs.mesh.devices.flat[0].platform)
         unit = training.gradient_accumulation if in_parts else None
         return {

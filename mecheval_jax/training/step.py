@@ -197,9 +197,7 @@ def take_steps(
 
     def body(carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
         state, history = carry
-        batch = training_batch(
-            task, state.key, state.step, training.batch_size, training.training_batches
-        )
+        batch = training_batch(task, state.key, state.step, training.batch_size, training.replay)
         after, metrics = train_step(state, batch, ensemble, policy)
         return after, note(history, state.step - first, metrics)
 

@@ -16,6 +16,8 @@ def test_settings_that_cannot_be():
         small.experiment(gradient_accumulation=3)
     with pytest.raises(UserError, match=r"'ful'.*full"):
         small.experiment(remat="ful")
+    with pytest.raises(UserError, match=r"shuffle True needs a fixed set, .*training_batches"):
+        small.experiment(shuffle=True)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +40,7 @@ def test_configs_from_before_these_fields(tmp_path):
     folder = RunFolder(tmp_path / "run")
     folder.open(EXPERIMENT)
     values = EXPERIMENT.as_dict()
-    for name in ("gradient_accumulation", "remat"):
+    for name in ("gradient_accumulation", "remat", "shuffle"):
         del values["training"][name]
     assert Experiment.from_config(values) == EXPERIMENT
     folder.open(Experiment.from_config(values))

@@ -20,6 +20,7 @@ from mecheval_jax.training.data import (
     stream,
     training_batch,
 )
+from mecheval_jax.training.replay import Replay
 from tests.support import small
 
 TASK = AssociativeRecall(pairs=2, key_vocabulary=8, value_vocabulary=8)
@@ -27,7 +28,7 @@ TASK = AssociativeRecall(pairs=2, key_vocabulary=8, value_vocabulary=8)
 
 @functools.partial(jax.jit, static_argnums=1)
 def batch_of_step(step, training_batches, key=0):
-    return training_batch(TASK, jax.random.key(key), jnp.asarray(step), 4, training_batches)
+    return training_batch(TASK, jax.random.key(key), jnp.asarray(step), 4, Replay(training_batches))
 
 
 def test_fixed_set_is_replayed():
@@ -39,6 +40,21 @@ def test_fixed_set_is_replayed():
         # It is the beginning of the endless stream.
         small.assert_same_bits(batch_of_step(step, None), epoch[step])
     assert len({np.asarray(batch.tokens).tobytes() for batch in epoch}) == 3
+
+
+def test_a_shuffled_set_comes_whole_in_another_order():
+    """Catches a set that loses batches when it is shuffled, and an order that stays."""
+    draw = jax.jit(
+        lambda step: training_batch(TASK, jax.random.key(0), step, 4, Replay(9, shuffle=True))
+    )
+    fixed = [np.asarray(batch_of_step(step, 9).tokens).tobytes() for step in range(9)]
+    epochs = [
+        [np.asarray(draw(jnp.asarray(step)).tokens).tobytes() for step in range(first, first + 9)]
+        for first in (0, 9, 18)
+    ]
+    for order in epochs:
+        assert sorted(order) == sorted(fixed)
+    assert len({tuple(order) for order in [fixed, *epochs]}) == 4
 
 
 def test_fresh_documents_never_return():
@@ -218,5 +234,16 @@ def test_lanes_differ():
     found = texts(HostDocuments(TREECALL, KEY, 16)._block(0).documents)
     assert len(set(found)) > 0.5 * len(found)
     small.assert_same_bits(
-        HostDocuments(TREECALL, KEY, 16).parts(3), HostDocuments(TREECALL, KEY, 16, 5).parts(8)
+        HostDocuments(TREECALL, KEY, 16).parts(3),
+        HostDocuments(TREECALL, KEY, 16, Replay(5)).parts(8),
     )
+
+
+# Catches a host that shuffles otherwise than a device, and an order of the epoch before.
+def test_a_host_shuffles_as_a_device_does():
+    replay = Replay(5, shuffle=True)
+    fixed = HostDocuments(TREECALL, KEY, 16, Replay(5))
+    shuffled = HostDocuments(TREECALL, KEY, 16, replay)
+    for step in (*range(12), 3):
+        place = int(replay.batch(KEY, step))
+        small.assert_same_bits(shuffled.parts(step), fixed.parts(place))

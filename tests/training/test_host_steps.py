@@ -7,6 +7,7 @@ import pytest
 from mecheval_jax.training import host_steps
 from mecheval_jax.training.config import TrainingConfig
 from mecheval_jax.training.data import HostDocuments
+from mecheval_jax.training.replay import Replay
 from mecheval_jax.training.state import Policy
 from tests.support import small
 from tests.support.treecall_cases import experiment
@@ -36,7 +37,7 @@ def shapes_of(made, worth):
     """Shapes of the parts of every step."""
     unit = made.training.gradient_accumulation if worth else None
     key = jax.random.key(made.training.data_seed)
-    documents = HostDocuments(made.task, key, 16, BATCHES, unit=unit)
+    documents = HostDocuments(made.task, key, 16, Replay(BATCHES), unit=unit)
     return [tuple(each["tokens"].shape for each in documents.parts(at)) for at in range(STEPS)]
 
 

@@ -27,6 +27,7 @@ from mecheval_jax.tasks.treecall import treecall
 from mecheval_jax.tasks.treecall.queries import QUERY_TYPES
 from mecheval_jax.tasks.treecall.treecall import Treecall
 from mecheval_jax.training.data import BLOCK, HostDocuments
+from mecheval_jax.training.replay import Replay
 from mecheval_jax.training.step import loss_and_accuracy
 from tests.support import small
 from tests.support.golden_files import FOLDER
@@ -226,7 +227,7 @@ def test_padding_changes_no_answer():
 def test_the_set_is_the_beginning_of_the_stream():
     """Catches a fixed set that is drawn in another way than endless documents."""
     task, key = VARIANTS["easy"], jax.random.key(0)
-    endless, fixed = HostDocuments(task, key, 4), HostDocuments(task, key, 4, BLOCK + 3)
+    endless, fixed = HostDocuments(task, key, 4), HostDocuments(task, key, 4, Replay(BLOCK + 3))
     for step in (0, 5, BLOCK - 1, BLOCK, BLOCK + 2):
         small.assert_same_bits(endless.parts(step), fixed.parts(step))
         small.assert_same_bits(fixed.parts(step), fixed.parts(step + BLOCK + 3))
