@@ -1,7 +1,7 @@
 r"""Begin a run of Mamba from first weights that are drawn and named as the study's program does.
 
-    python -m tools.first_weights --config=configs/study/ar_laptop.py --config.model.mixer=mamba \
-        --config.model.width=64 --config.training.learning_rate=1e-2 --workdir=DIR
+    python -m tools.first_weights --workdir=DIR \
+        --config=configs/study/ar_laptop.py:mixer=mamba,width=64,learning_rate=1e-2
 
 The weights are drawn by numpy, entry by entry of a state dict with the study's names and shapes,
 by the laws of arXiv 2505.15105 and of mamba_ssm, which it builds on; `interop.from_reference`

@@ -12,8 +12,8 @@ the range of the seeds can be told. A core needs half an hour for each. What was
 docs/experiments.md. A run whose first weights are drawn in the study's own way, by its names and
 converted, is begun by
 
-    python -m tools.first_weights --config=configs/study/ar_laptop.py --config.model.mixer=mamba \
-        --config.model.width=64 --config.training.learning_rate=1e-2 --workdir=DIR
+    python -m tools.first_weights --workdir=DIR \
+        --config=configs/study/ar_laptop.py:mixer=mamba,width=64,learning_rate=1e-2
 
 and trained by `launch.train` with the same flags.
 
