@@ -10,6 +10,7 @@ from absl import flags
 from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
+from mecheval_jax import machine
 from mecheval_jax.errors import UserError, choose, one_line
 from mecheval_jax.programs import CONFIG, WORKDIR
 
@@ -83,6 +84,9 @@ def explain(error: BaseException, path: str | None, arguments: Sequence[str]) ->
         return _of_unknown_flag(error, path)
     if isinstance(error, flags.Error) and IN_CONFIG not in str(error):
         return _in_our_words(str(error))
+    # A config file may be the first to import jax, which reads its variables then.
+    if refused := machine.explain(_raised(error)):
+        return refused
     raise error
 
 
@@ -95,7 +99,7 @@ def _all_links(error: BaseException | None) -> Iterator[BaseException]:
 
 def _of_config_file(error: BaseException, path: str, arguments: Sequence[str]) -> object | None:
     """What is wrong with the config file; None if nothing is, or it is a fault inside it."""
-    raised = next(link for link in _all_links(error) if not _is_wrapper(link))
+    raised = _raised(error)
     if isinstance(raised, SyntaxError):
         where = f"{raised.filename}, line {raised.lineno}" if raised.filename else f"{path!r}"
         return f"config file {where}: {raised.msg}"
@@ -118,6 +122,11 @@ def _of_config_file(error: BaseException, path: str, arguments: Sequence[str]) -
         own = file is None or os.path.abspath(file) == os.path.abspath(path.partition(":")[0])
         return f"config file {path!r}{' cannot be read' if own else ''}: {cause}"
     return None
+
+
+def _raised(error: BaseException) -> BaseException:
+    """The error that the flags' libraries have wrapped, or the error itself."""
+    return next(link for link in _all_links(error) if not _is_wrapper(link))
 
 
 def _is_wrapper(link: BaseException) -> bool:

@@ -17,6 +17,12 @@ FILES = {
     "data": ("open('/none/such')\n", "/none/such"),
     "ends": ("import sys\nsys.exit(0)\n", "ends the program"),
     "bytes": ("a\0b", "null bytes"),
+    # What jax says of a variable where a config file is the first to import it.
+    "variable": (
+        "try:\n    int('')\nexcept ValueError:\n"
+        "    raise ValueError('Invalid value \"\" for JAX flag jax_num_cpu_devices')\n",
+        'Invalid value "" for JAX flag jax_num_cpu_devices: unset that variable',
+    ),
 }
 
 
