@@ -29,7 +29,6 @@ from configs.study import (
     ar_further_seeds,
     ar_laptop,
     ar_layers,
-    ar_mamba_draws,
     ar_mamba_next_rate,
     ar_mamba_training,
     ar_positions,
@@ -78,7 +77,6 @@ CONFIGS = (
     ar_further_seeds,
     ar_two_taps_of_based,
     ar_layers,
-    ar_mamba_draws,
     ar_mamba_next_rate,
     ar_mamba_training,
     ar_positions,
@@ -199,7 +197,8 @@ def test_mamba_is_trained_in_one_other_way_at_a_time():
                 and field.name != "keep_checkpoints"
             ]
         )
-    assert found == [["training_batches"], ["positions"], ["decay"], ["training_batches"]]
+    names = ["training_batches", "positions", "decay", "training_batches", "shuffle"]
+    assert found == [[name] for name in names]
 
 
 @pytest.mark.parametrize("module", [each for each in CONFIGS if hasattr(each, "runs")])
