@@ -61,14 +61,17 @@ def record_answers(
         finished=True,
         step=step,
         **identity(experiment),
-        **{name: _finite(score) for name, score in scores.items()},
+        **_finite(scores),
     )
     return scores
 
 
-def _finite(score: Any) -> Any:
-    """A score as JSON can hold it; answers of a member that diverged may be NaN."""
-    return None if isinstance(score, float) and not math.isfinite(score) else score
+def _finite(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Scores as JSON can hold them; answers of a member that diverged may be NaN."""
+    return {
+        name: None if isinstance(score, float) and not math.isfinite(score) else score
+        for name, score in scores.items()
+    }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,7 +166,7 @@ def record_judged(
     same = (used.documents, used.split) == (own.documents, own.split)
     of_the_run = "accuracy" not in summary or (same and step >= summary.get("step", 0))
     folder.update_summary(
-        **(last.accuracy if of_the_run else {}),
+        **(_finite(last.accuracy) if of_the_run else {}),
         evidence_step=step,
         evidence_split=used.split,
         **last.verdict.as_dict(),

@@ -65,6 +65,12 @@ def test_answers_of_a_run_that_diverged_can_be_read(tmp_path, batch):
     assert (summary["accuracy"], summary["width"]) == (0.5, 16)
     sliced = read_table(folder.slices).query("property == 'length'")
     assert (sliced["accuracy"] * sliced["queries"]).sum() == 0.5 * sliced["queries"].sum()
+    # Interventions measure the answers once more, and note them as well.
+    found = measured()
+    found.accuracy.update(accuracy=0.5, loss=np.nan, likelihood=np.nan)
+    recorded(folder, {20: found})
+    summary = json.loads(folder.summary.read_text(), parse_constant=pytest.fail)
+    assert (summary["verdict"], summary["loss"]) == ("direct_retrieval", None)
 
 
 def test_a_mechanism_that_appears_is_written_down(tmp_path):
