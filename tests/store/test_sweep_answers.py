@@ -5,6 +5,7 @@ import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.accuracy import names_of
+from mecheval_jax.files import write_arrays
 from mecheval_jax.store.sweep_answers import (
     answers_of_member,
     read_answers,
@@ -42,4 +43,24 @@ def test_a_damaged_file_is_named(tmp_path):
     """Catches a traceback of NumPy."""
     (tmp_path / "a.npz").write_text("nothing")
     with pytest.raises(UserError, match=r"a.npz is damaged: it is no archive of arrays; remove it"):
+        read_answers([tmp_path / "a.npz"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"members": np.array(3)}, r"it has 2 members, and numbers 3"),
+        ({"members": np.array([0.5, 1])}, r"members holds float64"),
+        ({"names": np.arange(3)}, r"not all of one shape \[member, document\]"),
+        ({"asked": np.ones((2, 2))}, r"'asked': \(2, 2\)"),
+        ({"correct": np.full((2, 3), "a")}, r"correct holds <U1"),
+        ({"asked": np.zeros((2, 3))}, r"a member has no answers"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_named(tmp_path, change, message):
+    """Catches a traceback, and answers that are counted without documents or by halves."""
+    whole = {name: np.ones((2, 3)) for name in ("correct", "asked")}
+    whole |= {"members": np.arange(2), "names": np.arange(6).reshape(2, 3)}
+    write_arrays(tmp_path / "a.npz", whole | change)
+    with pytest.raises(UserError, match=r"a.npz is damaged: .*" + message):
         read_answers([tmp_path / "a.npz"])
