@@ -84,7 +84,7 @@ def grade(trained_to: str, verdict: str, kept: float) -> str:
     """
     if verdict == rule.NOT_LEARNED:
         return NOT_LEARNED
-    if kept < REACHED:
+    if round(kept, 6) < REACHED:  # nine of ten are a little less than 0.9 in float32
         return NOT_REACHED
     if verdict == "undecided":
         return ABSTAINED

@@ -217,7 +217,9 @@ def rules_kept(
         as_without = corrupted.argmax(-1) == without
         return score(right[:, None], batch).correct[:, 0] * as_without
 
-    return _over_documents([kept(*_answers(runs, found, *each)) for each in rules], found)
+    # Counts are divided: shares that are summed may give more than 1, or less than a threshold.
+    counts = [(kept(*_answers(runs, found, *each)) * found.applies).sum() for each in rules]
+    return jnp.stack(counts) / jnp.maximum(found.applies.sum(), 1)
 
 
 def _both_runs(

@@ -1,5 +1,6 @@
 """Grades of blind verdicts, and the table in which they are counted."""
 
+import numpy as np
 import pytest
 
 from mecheval_jax.ground_truth.collection import Trained
@@ -30,6 +31,12 @@ def test_grades_are_counted():
     assert (attention["mixed"], attention["right"]) == (1, 0.0)
     assert (everything["mixer"], everything["reached"]) == ("all", 3)
     assert everything["right"] == pytest.approx(1 / 3)
+
+
+def test_nine_of_ten_are_enough():
+    """Catches a threshold that a share of float32 misses by its rounding."""
+    assert grade("induction", "induction", float(np.float32(0.9))) == "right"
+    assert grade("induction", "induction", 0.8999) == "not reached"
 
 
 def test_without_models_that_have_learned_there_is_no_share():

@@ -1,6 +1,10 @@
 """Training to a mechanism: what each rule rewards, on planted models, and that models learn."""
 
+import dataclasses
+import types
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -8,6 +12,7 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.ground_truth import training
 from mecheval_jax.ground_truth.mechanisms import rules_of
 from mecheval_jax.ground_truth.training import Settings, train_to
+from mecheval_jax.tasks.geometry import geometry
 from tests.support import planted
 
 
@@ -34,6 +39,21 @@ def test_rules_tell_mechanisms_apart(build, own, other):
     assert wrong["rules"] > 1.0
     assert right["logits"] < 0.02
     assert wrong["logits"] > 0.2
+
+
+def test_a_rule_that_is_always_kept_has_a_share_of_one(monkeypatch):
+    """Catches shares of documents that add up to more than 1."""
+    batch, key = planted.documents(planted.TASK, 192), jax.random.key(0)
+    found = dataclasses.replace(geometry(planted.TASK, batch), applies=jnp.arange(192) < 190)
+    runs = types.SimpleNamespace(log_probabilities=jnp.zeros((2, 192, 5)))
+    correct = types.SimpleNamespace(correct=jnp.ones((192, 1)))
+    answers = jnp.zeros((192, 5))
+    monkeypatch.setattr(training, "_both_runs", lambda *asked: (runs, found))
+    monkeypatch.setattr(training, "_answers", lambda *asked: (answers, answers))
+    monkeypatch.setattr(training, "score", lambda *asked: correct)
+    config = planted.shape_of("attention")
+    kept = training.rules_kept(config, planted.TASK, "induction", {}, batch, key)
+    assert kept.tolist() == [1.0, 1.0]
 
 
 def test_models_of_several_seeds_learn_at_once():
