@@ -16,7 +16,7 @@ import functools
 import hashlib
 import pathlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -81,6 +81,9 @@ EVALUATION = EvaluationConfig(documents=32, corruptions=("key",), resamples=500)
 
 Rows = list[dict[str, Any]]
 
+Unit = tuple[str, str, Callable[[], Rows]]
+"""A rung, the name of a unit of it, and what measures its rows."""
+
 
 @dataclasses.dataclass(frozen=True)
 class LadderRequest:
@@ -127,26 +130,20 @@ def climb(request: LadderRequest) -> dict[str, pd.DataFrame]:
     Raises:
         UserError: If the workdir cannot be made, or a file of it or of the collection is damaged.
     """
-    planned = [
+    planned: list[Unit] = [
         (rung, name, unit) for rung in request.rungs for name, unit in units_of(rung, request)
     ]
     own = (PARTS, "models", "models.json", "models.safetensors")
     make_own_workdir(request.workdir, "results of known circuits", own)
     Folder(request.workdir).check_links()
+    known = _known_rows(request, planned)
     found: dict[str, Rows] = {rung: [] for rung in request.rungs}
     for number, (rung, name, unit) in enumerate(planned, start=1):
-        path = request.workdir / PARTS / rung / f"{_file_name(name)}.json"
-        if path.exists():
-            rows = read_part(path, rung)
-            models = _models_path(request, name)
-            if rung == TRAINING and _with_mechanism(rows) and not models.exists():
-                raise UserError(
-                    f"{models} is missing, though {path} has what was found in it: put it back, or "
-                    "remove that file, and its models are trained again"
-                )
-        else:
+        rows = known.get((rung, name))
+        if rows is None:
             say(f"{number} of {len(planned)}, {rung}: {name}")
             rows = unit()
+            path = _part_path(request, rung, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, {"rows": rows})
         found[rung] += rows
@@ -173,6 +170,29 @@ def climb(request: LadderRequest) -> dict[str, pd.DataFrame]:
             kept.unlink(missing_ok=True)
             kept.with_suffix(".json").unlink(missing_ok=True)
     return tables
+
+
+def _known_rows(request: LadderRequest, planned: Iterable[Unit]) -> dict[tuple[str, str], Rows]:
+    """The rows of all units that were measured before, by rung and name; nothing is measured.
+
+    Raises:
+        UserError: If a file of rows is damaged, or one of models is missing or damaged.
+    """
+    found = {}
+    for rung, name, _ in planned:
+        path = _part_path(request, rung, name)
+        if not path.exists():
+            continue
+        found[rung, name] = rows = read_part(path, rung)
+        if rung == TRAINING and _with_mechanism(rows):
+            models = _models_path(request, name)
+            if not models.exists():
+                raise UserError(
+                    f"{models} is missing, though {path} has what was found in it: put it back, or "
+                    "remove that file, and its models are trained again"
+                )
+            load_collection(models)  # is read again at the end, which may be hours later
+    return found
 
 
 def read_part(path: pathlib.Path, rung: str) -> Rows:
@@ -305,6 +325,11 @@ def train_and_judge(request: LadderRequest, mixer: str, mechanism: str) -> Rows:
 def _with_mechanism(rows: Rows) -> bool:
     """Whether some model has a mechanism that is known, and was kept."""
     return any(row["grade"] not in UNKNOWN for row in rows)
+
+
+def _part_path(request: LadderRequest, rung: str, unit: str) -> pathlib.Path:
+    """File of the rows of a unit."""
+    return request.workdir / PARTS / rung / f"{_file_name(unit)}.json"
 
 
 def _models_path(request: LadderRequest, unit: str) -> pathlib.Path:

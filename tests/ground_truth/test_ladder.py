@@ -98,6 +98,33 @@ def test_a_damaged_part_is_named(rows, tmp_path, monkeypatch):
         climb(LadderRequest(tmp_path, ("edges",), seeds=1))
 
 
+def test_a_damaged_part_is_named_before_others_are_measured(tmp_path, monkeypatch):
+    """Catches hours of computation that end in a line about a file that was there before."""
+    monkeypatch.setattr(ladder, "KNOWN", {ONE: KNOWN[ONE]})
+    monkeypatch.setattr(ladder, "grade_edges", lambda kind, seed: pytest.fail("it was measured"))
+    part = tmp_path / "parts" / "edges" / f"{ONE}_seed_1.json"
+    part.parent.mkdir(parents=True)
+    write_json(part, {"rows": []})
+    with pytest.raises(UserError, match=r"seed_1\.json is damaged"):
+        climb(LadderRequest(tmp_path, ("edges",), seeds=2))
+
+
+def test_damaged_models_are_named_before_others_are_trained(tmp_path, monkeypatch):
+    """Catches a file of models that is found to be damaged when all others have been trained."""
+    monkeypatch.setattr(ladder, "TRAINED", (("mamba", "induction"), ("attention", "induction")))
+    monkeypatch.setattr(ladder, "train_and_judge", lambda *asked: pytest.fail("it was trained"))
+    request = LadderRequest(tmp_path, ("trained",), seeds=1, steps=1)
+    name = "attention_to_induction_1_seeds_1_steps"
+    for folder in ("parts/trained", "models"):
+        (tmp_path / folder).mkdir(parents=True)
+    row = dict.fromkeys(ladder.COLUMNS["trained"], 0) | {"grade": "right"}
+    write_json(tmp_path / "parts" / "trained" / f"{name}.json", {"rows": [row]})
+    for ending in ("safetensors", "json"):
+        (tmp_path / "models" / f"{name}.{ending}").write_text("{}")
+    with pytest.raises(UserError, match=rf"{name}\.\w+ is damaged"):
+        climb(request)
+
+
 def test_models_of_an_earlier_request_do_not_stay(tmp_path, monkeypatch):
     """Catches a file of models that the tables beside it are not about."""
     monkeypatch.setattr(ladder, "TRAINED", (("attention", "induction"),))
