@@ -153,6 +153,7 @@ def checked(option: str, value: Any, mixer: type[nn.Module], where: str = OPTION
     elif kind is float:
         if not _is_number(value) or (bounded and value <= 0):
             raise UserError(f"{given}: a {'positive number' if bounded else 'number'}")
+        return float(value)  # devices take no whole number beyond 32 bits
     elif kind in (int, int | str):
         smallest = 0 if option in (*ZERO, *getattr(mixer, "MAY_BE_ZERO", ())) else 1
         if not _is_number(value) or value != int(value) or (bounded and value < smallest):

@@ -108,6 +108,7 @@ def norm(kind: str, epsilon: float = 1e-5) -> nn.Module:
     The variance is computed from the centred values (PyTorch's way): the faster form
     E[x^2] - E[x]^2 loses digits where the mean is large.
     """
+    epsilon = float(epsilon)  # devices take no whole number beyond 32 bits
     if kind == "rms":
         return nn.RMSNorm(epsilon=epsilon)
     if kind == "none":

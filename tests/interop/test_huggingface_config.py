@@ -2,13 +2,15 @@
 
 import json
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.interop import (
     huggingface,
 )
-from mecheval_jax.models.language_model import ModelConfig
+from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 from tests.support.huggingface import folder_of, loaded, refusal
 
 pytest.importorskip("safetensors")
@@ -60,6 +62,15 @@ def test_configs_that_are_refused(name, fields, pattern, tmp_path):
     folder = folder_of(tmp_path, name, fields)
     with pytest.raises(UserError, match=pattern):
         huggingface.load(folder)
+
+
+# Catches whole numbers beyond 32 bits, which JSON may have for floats, in an error of JAX's.
+def test_large_whole_numbers(tmp_path):
+    fields = {"rms_norm_eps": 10**10, "rope_parameters": {"rope_theta": 5 * 10**9}}
+    config, params = huggingface.load(folder_of(tmp_path, "llama", fields))
+    model, tokens = LanguageModel(config), jax.ShapeDtypeStruct((1, 5), jnp.int32)
+    logits = jax.eval_shape(lambda tokens: model.apply({"params": params}, tokens), tokens)
+    assert logits.shape == (1, 5, config.vocabulary_size)
 
 
 # Catches a message that ends at the first field.

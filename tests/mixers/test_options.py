@@ -95,6 +95,12 @@ def test_whole_floats_are_numbers():
     assert build_mixer("mamba", MixerContext(0, **SHAPE), {"d_conv": 2.0}).d_conv == 2
 
 
+# Catches a float that is written as a whole number, which devices take up to 32 bits alone.
+def test_whole_numbers_are_floats():
+    base = build_mixer("attention", MixerContext(0, **SHAPE), {"rotary_base": 10**10}).rotary_base
+    assert (base, type(base)) == (1e10, float)
+
+
 class HasOptions(nn.Module):
     """A mixer with options of every kind, some of which may be None."""
 
