@@ -172,7 +172,7 @@ def _take_apart(fused: Fused, entries: dict[str, np.ndarray], sizes: Sizes) -> N
         if whole is None:
             continue
         rows = np.atleast_1d(whole.T if fused.transposed else whole)
-        if len(rows) == sum(sizes.parts):
+        if rows.size and len(rows) == sum(sizes.parts):
             by_group = rows.reshape(sizes.groups, -1, *rows.shape[1:])
             ends = np.cumsum(sizes.parts)[:-1] // sizes.groups
             parts = np.split(by_group, ends, axis=1)

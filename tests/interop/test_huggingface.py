@@ -66,6 +66,23 @@ def test_models_of_our_own(config, tmp_path):
     assert str(ours) == str(theirs)
 
 
+# Catches a fused layer without numbers, of right length, that ends in an error of NumPy's.
+@pytest.mark.parametrize(
+    ("name", "entry", "shape"),
+    [
+        ("gpt2", "transformer.h.0.attn.c_attn.weight", (0, 48)),
+        ("gpt_neox_parallel", "gpt_neox.layers.0.attention.query_key_value.weight", (48, 0)),
+        ("qwen3_next", "model.layers.0.linear_attn.conv1d.weight", None),
+    ],
+)
+def test_a_fused_layer_without_numbers(name, entry, shape, tmp_path):
+    entries = weights(name)
+    rows = entries[entry].shape[0]
+    entries[entry] = np.zeros(shape or (rows, 1, 0), np.float32)
+    message = refusal(huggingface.load, folder_of(tmp_path, name, entries=entries))
+    assert f"{entry} (q) is (" in message
+
+
 # Catches weights that are left at random, dropped or reshaped, and a report of the first alone.
 def test_weights_that_do_not_fit(tmp_path):
     entries, block = weights("gpt2"), "transformer.h.1."
