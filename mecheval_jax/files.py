@@ -235,7 +235,7 @@ def parse_json(text: str, source: str, remedy: str = "", **options: Any) -> Any:
         return json.loads(text, **options)
     except RecursionError:
         raise damaged(source, "it is nested too deeply", remedy) from None
-    except (ValueError, TypeError) as error:  # among them a number of more than 4,300 digits
+    except (ValueError, TypeError, OverflowError) as error:  # among them numbers of many digits
         raise damaged(source, error, remedy) from None
 
 

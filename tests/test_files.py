@@ -64,6 +64,15 @@ def test_damaged_json_is_named(tmp_path, content):
         files.read_json(path, absent={})
 
 
+def test_a_number_that_no_float_holds_is_named(tmp_path):
+    """Catches a traceback of what turns values of a file into others."""
+    path = tmp_path / "a.json"
+    path.write_text(f'{{"a": {{"b": {10**400}}}}}')
+    turned = {"object_hook": lambda values: float(values["b"]) if "b" in values else values}
+    with pytest.raises(UserError, match=r"a\.json is damaged: .* too large"):
+        files.read_json(path, **turned)
+
+
 def test_json_that_may_be_absent(tmp_path):
     """Catches a file that has to be there and is taken for empty."""
     path = tmp_path / "a.json"
