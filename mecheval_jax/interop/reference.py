@@ -17,6 +17,7 @@ from mecheval_jax.interop.reference_tables import REFERENCES, Reference
 from mecheval_jax.interop.state_dict import (
     Table,
     Target,
+    at_least_float32,
     below,
     dense,
     empty,
@@ -28,7 +29,7 @@ from mecheval_jax.interop.state_dict import (
     split_heads,
 )
 from mecheval_jax.mixers import Attention, architectures_of, mixer_of
-from mecheval_jax.models.language_model import ModelConfig, initialize
+from mecheval_jax.models.language_model import ModelConfig, parameter_shapes
 from mecheval_jax.site_path import block_name
 
 EMBEDDING = "backbone.embeddings.word_embeddings.weight"
@@ -52,18 +53,33 @@ def from_reference_mixer(
     mixer, entries = mixer_of(name, mixer_config), dict(state_dict)
     _require_said(mixer, mixer_config)
     table, problems = _take_mixer(mixer, entries, "", "")
-    sample = jax.ShapeDtypeStruct((1, 1, mixer.width), jnp.float32)
-    shapes = jax.eval_shape(mixer.init, jax.random.key(0), sample)["params"]
-    return fill(shapes, table, entries, problems)
+    return fill(_shapes_of(mixer), table, entries, problems)
 
 
 def to_reference_mixer(
     name: str, params: PyTree, mixer_config: Mapping[str, Any]
 ) -> dict[str, np.ndarray]:
-    """The reference's state dict of a mixer: the inverse of `from_reference_mixer`."""
+    """The reference's state dict of a mixer: the inverse of `from_reference_mixer`.
+
+    Raises:
+        UserError: If these are not the parameters of such a mixer, or the reference has none.
+    """
     mixer = mixer_of(name, mixer_config)
-    entries = empty(params, _table(mixer))
+    entries = _named(params, _table(mixer), _shapes_of(mixer))
     _give_mixer(mixer, entries, "")
+    return entries
+
+
+def _shapes_of(mixer: nn.Module) -> PyTree:
+    """Shapes of a mixer's parameters."""
+    sample = jax.ShapeDtypeStruct((1, 1, mixer.width), jnp.float32)
+    return jax.eval_shape(mixer.init, jax.random.key(0), sample)["params"]
+
+
+def _named(params: PyTree, table: Table, shapes: PyTree) -> dict[str, np.ndarray]:
+    """Parameters by the reference's names; UserError if they are not all, of these shapes."""
+    entries = empty(params, table)
+    fill(shapes, table, entries)
     return entries
 
 
@@ -85,8 +101,7 @@ def from_reference(state_dict: Mapping[str, np.ndarray], config: ModelConfig) ->
         mixer_table, found = _take_mixer(config.build_mixer(layer), entries, theirs, ours)
         table |= mixer_table
         problems += found
-    shapes = jax.eval_shape(lambda key: initialize(config, key), jax.random.key(0))
-    return fill(shapes, table, entries, problems)
+    return fill(parameter_shapes(config), table, entries, problems)
 
 
 def to_reference(params: PyTree, config: ModelConfig) -> dict[str, np.ndarray]:
@@ -94,6 +109,9 @@ def to_reference(params: PyTree, config: ModelConfig) -> dict[str, np.ndarray]:
 
     Entries that the reference stores twice are written twice. Constants of an architecture, and
     entries that it never reads, get their initial values.
+
+    Raises:
+        UserError: If these are not the parameters of such a model, or the reference has none.
     """
     table = _model_table(config)
     names = []
@@ -104,7 +122,7 @@ def to_reference(params: PyTree, config: ModelConfig) -> dict[str, np.ndarray]:
     mixers = [config.build_mixer(layer) for layer in range(config.layers)]
     for mixer, (theirs, ours) in zip(mixers, names, strict=True):
         table |= below(_table(mixer), theirs, ours)
-    entries = empty(params, table)
+    entries = _named(params, table, parameter_shapes(config))
     entries[HEAD] = entries[EMBEDDING]
     for mixer, (theirs, _) in zip(mixers, names, strict=True):
         _give_mixer(mixer, entries, theirs)
@@ -223,12 +241,19 @@ def _take_mixer(
         if copy is not None and not np.array_equal(copy, entries.get(theirs + original, copy)):
             problems.append(f"{theirs + name} differs from {theirs + original}: one parameter")
     for name, expected in reference.constants(mixer).items():
-        given = entries.pop(theirs + name, expected)
-        if np.shape(given) != expected.shape or not np.allclose(given, expected, rtol=1e-5):
+        if not _is_near(np.asarray(entries.pop(theirs + name, expected)), expected):
             problems.append(f"{theirs + name} is not the constant of this architecture")
     for name in reference.dead(mixer):
         entries.pop(theirs + name, None)
     return table, problems
+
+
+def _is_near(given: np.ndarray, expected: np.ndarray) -> bool:
+    """Whether an entry has the numbers of a constant, within the precision in which it is kept."""
+    if given.shape != expected.shape or not jnp.issubdtype(given.dtype, jnp.floating):
+        return False
+    precision = max(1e-5, float(jnp.finfo(given.dtype).eps))
+    return np.allclose(at_least_float32(given), expected, rtol=precision)
 
 
 def _give_mixer(mixer: nn.Module, entries: dict[str, np.ndarray], theirs: str) -> None:

@@ -121,6 +121,30 @@ def test_another_model(change, pattern):
     assert any(re.search(pattern, line) for line in problems(from_reference, state, config))
 
 
+# Catches a state dict that lacks a layer, or is of another width, and is handed on all the same.
+@pytest.mark.parametrize(
+    ("change", "pattern"),
+    [
+        ({"layers": 3}, r"layers\.2\.norm1\.weight is missing"),
+        ({"layers": 1}, r"no names there for the parameters block_1/"),
+        ({"width": 16}, r"word_embeddings\.weight is \(44, 32\), the model needs \(44, 16\)"),
+    ],
+)
+def test_parameters_of_another_model(change, pattern):
+    state, config = language_model("attention")
+    params = from_reference(state, config)
+    with pytest.raises(UserError, match=pattern):
+        to_reference(params, dataclasses.replace(config, **change))
+
+
+# Catches an error about a dictionary's key.
+def test_parameters_of_no_mixer():
+    with pytest.raises(UserError, match=r"implicit_filter\.1\.freq is missing"):
+        to_reference_mixer("hyena", {}, {"width": 16, "max_length": 8})
+    with pytest.raises(UserError, match=r"k_proj\.weight is missing"):
+        to_reference_mixer("attention", {"q_proj": {"kernel": np.ones((16, 16))}}, {"width": 16})
+
+
 # Catches a head that was trained apart from the embedding and is dropped in silence.
 def test_tied_head():
     state, config = language_model("mamba")
