@@ -2,6 +2,7 @@
 
 import re
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -75,6 +76,21 @@ def test_constants_that_differ():
     state = dict(state) | {"filter_fn.modulation.deltas": np.zeros((1, 1, 16), np.float32)}
     found = problems(from_reference_mixer, "hyena", state, {"width": 16, "max_length": 64})
     assert found == ["filter_fn.modulation.deltas is not the constant of this architecture"]
+
+
+# Catches constants that are refused because they were rounded with all other entries.
+@pytest.mark.parametrize("dtype", [np.float16, jnp.bfloat16])
+def test_constants_in_half_precision(dtype):
+    state, _ = golden_files.load("mixer__hyena_d16")
+    half = {name: array.astype(dtype) for name, array in state.items()}
+    config = {"width": 16, "max_length": 64}
+    params = from_reference_mixer("hyena", half, config)
+    np.testing.assert_array_equal(params["D"], half["filter_fn.bias"].astype(np.float32))
+    name = "filter_fn.modulation.deltas"
+    half[name] = (1.02 * state[name]).astype(dtype)
+    assert problems(from_reference_mixer, "hyena", half, config) == [
+        f"{name} is not the constant of this architecture"
+    ]
 
 
 # Catches a function other than the reference's that takes the reference's weights in silence.
