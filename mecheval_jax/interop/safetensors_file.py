@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.files import draft_of
+from mecheval_jax.files import draft_of, open_file
 from mecheval_jax.interop.state_dict import at_least_float32
 
 METADATA = {"format": "pt"}
@@ -69,12 +69,13 @@ def load_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Read a state dict; float16 and bfloat16 become float32.
 
     Raises:
-        UserError: If there is no such file, it is not a safetensors file, it holds types that
-            NumPy lacks, or safetensors is not installed.
+        UserError: If there is no such file, it may not be read or is not a safetensors file, it
+            holds types that NumPy lacks, or safetensors is not installed.
     """
     package, path = _package(), pathlib.Path(path)
     if not path.is_file():
         raise UserError(f"there is no file {path}")
+    open_file(path).close()  # of one that may not be read the package says that it is not there
     try:
         with package.safe_open(path, framework="numpy") as file:
             return {name: at_least_float32(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118

@@ -1,5 +1,7 @@
 """State dicts in files, and a package that is not there."""
 
+import errno
+import pathlib
 import sys
 
 import numpy as np
@@ -36,6 +38,18 @@ def test_state_dicts_in_files(tmp_path):
     assert "exists already" in refusal(save_safetensors, path, entries)
     assert "is no folder" in refusal(save_safetensors, tmp_path / "none" / "x", entries)
     assert "there is no file" in refusal(load_safetensors, tmp_path / "none")
+
+
+# Catches a file that is there, and is said not to be.
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+    path = tmp_path / "reference.safetensors"
+    save_safetensors(path, {"scalar": np.ones(())})
+
+    def refuse(*asked, **options):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(pathlib.Path, "open", refuse)
+    assert refusal(load_safetensors, path) == f"{path} cannot be read: Permission denied"
 
 
 # Catches a traceback where a package is missing that few need.
