@@ -35,6 +35,9 @@ from mecheval_jax.tasks.synthetic.traceable import (
 
 FIRST_KEY = FIRST
 
+AT_ONCE = 2**18
+"""Greatest number of cells that are hashed at once where they are counted, if a key has no more."""
+
 
 @dataclasses.dataclass(frozen=True)
 class AssociativeRecall(SyntheticTask):
@@ -149,10 +152,9 @@ class AssociativeRecall(SyntheticTask):
         """
         if not self.held_out:
             return None
-        cpu = jax.local_devices(backend="cpu")[0]
-        keys = jax.device_put(np.arange(self.key_vocabulary, dtype=np.int32), cpu)
-        rows = jax.jit(jax.vmap(lambda key: self._askable(split, key).sum()))(keys)
-        eligible = np.flatnonzero(np.asarray(rows) >= self.queries)
+        held = self._held_out_values
+        rows = held if split == "test" else self.value_vocabulary - held
+        eligible = np.flatnonzero(rows >= self.queries)
         if len(eligible) < self.queries:
             raise UserError(
                 f"task.held_out {self.held_out} with {self.key_vocabulary} keys and "
@@ -161,6 +163,20 @@ class AssociativeRecall(SyntheticTask):
                 f"and {self.queries} are needed"
             )
         return None if len(eligible) == self.key_vocabulary else eligible.astype(np.int32)
+
+    @functools.cached_property
+    def _held_out_values(self) -> Int[np.ndarray, " keys"]:
+        """Number of values that are held out together with each key.
+
+        It is counted on the host, since a program may have accelerators alone (``JAX_PLATFORMS``).
+        """
+        values, counts = np.arange(self.value_vocabulary), []
+        at_once = max(1, AT_ONCE // self.value_vocabulary)
+        for first in range(0, self.key_vocabulary, at_once):
+            keys = np.arange(first, min(first + at_once, self.key_vocabulary))
+            cells = np.meshgrid(keys, values, indexing="ij")
+            counts.append(held_out.is_held_out(self.seed, self.held_out, *cells).sum(axis=1))
+        return np.concatenate(counts)
 
     def _askable(self, split: str, key: Int[Array, ""]) -> Bool[Array, " values"]:
         """Whether each value may be asked together with `key` in a split."""

@@ -11,6 +11,8 @@ from scipy import stats
 from mecheval_jax.errors import UserError
 from mecheval_jax.tasks.base import Task
 from mecheval_jax.tasks.floors import recall_floors
+from mecheval_jax.tasks.held_out import is_held_out
+from mecheval_jax.tasks.synthetic import associative_recall
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 from tests.support.outcomes import in_numpy
 from tests.support.recall_by_hand import by_hand
@@ -366,3 +368,24 @@ def test_unknown_names():
         task.sample(jax.random.key(0), 1, "tests")
     with pytest.raises(UserError, match=r"corruption 'query'.*key, value"):
         task.corrupt(jax.random.key(0), batch, "query")
+
+
+def test_held_out_pairs_without_a_cpu_among_the_devices(monkeypatch):
+    """Catches a traceback where jax has accelerators alone, as with JAX_PLATFORMS=cuda, and keys
+    that are counted otherwise than cell by cell.
+    """
+
+    def of_accelerators(*arguments, backend=None, **options):
+        raise RuntimeError(f"Unknown backend {backend}. Available backends are ['cuda']")
+
+    monkeypatch.setattr(jax, "local_devices", of_accelerators)
+    monkeypatch.setattr(associative_recall, "AT_ONCE", 50)
+    task = AssociativeRecall(
+        pairs=4, key_vocabulary=12, value_vocabulary=20, held_out=0.1, queries=2, seed=7
+    )
+    keys, values = np.meshgrid(np.arange(12), np.arange(20), indexing="ij")
+    held = is_held_out(7, 0.1, keys, values)
+    expected = np.flatnonzero(held.sum(axis=1) >= 2)
+    assert 2 <= len(expected) < 12
+    np.testing.assert_array_equal(task._eligible_keys("test"), expected)
+    assert task._eligible_keys("train") is None
