@@ -41,6 +41,7 @@ from mecheval_jax.tasks.base import (
     query_properties,
 )
 from mecheval_jax.tasks.documents.document_floors import place_floors, value_floors
+from mecheval_jax.tasks.documents.file import DocumentFile
 from mecheval_jax.tasks.documents.line import DERIVED, PAIR, Document, DocumentQuery
 from mecheval_jax.tasks.documents.scan import scanned
 from mecheval_jax.tasks.documents.tokenizers import NAMES, check_file, is_file
@@ -119,28 +120,45 @@ class Documents(HostTask, Section, section="task"):
                 f"{' or '.join(map(str, files))} is not what it was for this config: sha256 is "
                 f"{found}, and task.sha256 is {self.sha256}"
             )
-        scan = functools.partial(
-            scanned,
-            self.path,
-            self.tokenizer,
-            (self.dev, self.test),
-            found,
-            first_answer_token=self.first_answer_token,
-            value_is_answer=self.value_is_answer,
-        )
-        # The same scan for a config with a limit and without: a run writes down the length found.
-        file = scan()
+        file = self._checked(found)
         # `_file` is not a field, as fields are what a config sets. The other two are, so that a
         # run's config.json records them and later readers check them.
         longest = int(file.lengths.max()) + 2
-        if 0 < self.max_length < longest:
-            scan(max_length=self.max_length)  # names the lines that are too long
         for name, value in (
             ("_file", file),
             ("max_length", self.max_length or longest),
             ("sha256", found),
         ):
             object.__setattr__(self, name, value)
+
+    def _checked(self, sha256: str) -> DocumentFile:
+        """The file, none of whose lines is bad or too long.
+
+        Args:
+            sha256: Hash of the files, which identifies their bytes.
+
+        Raises:
+            UserError: If lines are, or the file cannot be read; all of them are named together.
+        """
+        scan = functools.partial(
+            scanned,
+            self.path,
+            self.tokenizer,
+            (self.dev, self.test),
+            sha256,
+            first_answer_token=self.first_answer_token,
+            value_is_answer=self.value_is_answer,
+        )
+        # The same scan for a config with a limit and without: a run writes down the length found.
+        try:
+            file = scan()
+        except UserError:
+            if self.max_length:
+                scan(max_length=self.max_length)  # names the lines that are too long as well
+            raise
+        if 0 < self.max_length < int(file.lengths.max()) + 2:
+            scan(max_length=self.max_length)
+        return file
 
     @property
     def vocabulary_size(self) -> int:

@@ -26,6 +26,23 @@ def test_all_bad_lines_are_reported_together(tmp_path):
     assert "query 0: key [8, 8] is empty; query 2: has no field 'answer'" in rest[1]
 
 
+def test_lines_that_are_too_long_are_reported_with_the_others(tmp_path):
+    """Catches a second message, about the limit, once all else of the file is mended."""
+    long = json.loads(line(answer=[2, 3]))
+    both = json.dumps({**long, "text": f"{long['text']} x x"})
+    path = write(
+        tmp_path, "{", line(), json.dumps({**json.loads(line()), "text": f"{TEXT} x"}), both
+    )
+    with pytest.raises(UserError) as caught:
+        Documents(path, max_length=11, dev=0.0, test=0.0)
+    head, *rest = str(caught.value).splitlines()
+    assert head == f"{path} has 3 bad lines:"
+    assert [text.split(":")[0].strip() for text in rest] == ["line 1", "line 3", "line 4"]
+    assert "has 12 tokens with bos and eos: task.max_length is 11" in rest[1]
+    assert "has 13 tokens" in rest[2]
+    assert "query 0: answer [2, 3]" in rest[2]
+
+
 # Catches a message of a million lines, a count that forgets those that are not shown, and lines
 # that are not shown and not named either.
 def test_many_bad_lines_are_counted(tmp_path):
