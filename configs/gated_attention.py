@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 
 from configs.architectures_2026 import get_config as small_recall
 from configs.grids import Changes, axis, mixers, product, seeds
+from mecheval_jax.errors import UserError
 
 ARMS = (
     {"model.mixer_options": {"rotary_share": 0.25}},
@@ -28,6 +29,9 @@ ARMS = (
 
 def get_config(arg: str = "") -> ConfigDict:
     """Arguments: those of `configs.architectures_2026`."""
+    if arg and "=" not in arg.partition(",")[0]:
+        # After a mixer it would be taken for that of another layer.
+        raise UserError(f"config argument {arg!r}: write name=value, separated by commas")
     return small_recall(f"mixer=gated_attention,{arg}".rstrip(","))
 
 

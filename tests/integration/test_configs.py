@@ -231,10 +231,15 @@ def test_memory_tasks_build(task):
         (hybrids, "layers=5", "layers=5: this hybrid has 2"),
         (hybrids, "attention=frist", r"'frist' \(did you mean 'first'\?\)"),
         (hybrids, "recurrent=mambo", r"'mambo' \(did you mean 'mamba'\?\)"),
+        (multi_query_recall, "pairs=0", "config argument pairs=0: at least 1"),
+        (multi_query_recall, "length=-8", "config argument length=-8: at least 1"),
+        (gated_attention, "mamba", "config argument 'mamba': write name=value"),
     ],
 )
 def test_mistakes_in_memory_configs(module, argument, message):
-    """Catches a state that is rounded in silence, and a hybrid of what is not there."""
+    """Catches a state or a number of pairs that is rounded in silence, a hybrid of what is not
+    there, and a word that is taken for the mixer of a further layer.
+    """
     with pytest.raises(UserError, match=message):
         module.get_config(argument)
 
