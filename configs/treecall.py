@@ -4,12 +4,13 @@ Question: does an architecture find a terminal's parent, and by which mechanism?
 
     python -m launch.train --config=configs/treecall.py:mixer=mamba,width=64 --workdir=DIR
 
-The default is "L = 5" of arXiv 2505.15105 with 20 terminals: yields of 15 symbols on average, up to
-1,024. ``symbols=10`` is its "L = 10", and ``terminals=8192`` its large vocabulary, in which all
-terminals together weigh as much as 20 nonterminals. Runs with the same ``grammar`` number share a
-grammar. Batches, and in long runs parts of them, are padded to the next power of two of their
-longest document. ``python -m launch.inspect --config=configs/treecall.py`` prints
-documents, statistics and floors; copying the next token is right in about half of the documents.
+The default is "L = 5" of arXiv 2505.15105 with 20 terminals: yields of 9 symbols on average and at
+most 122. ``symbols=10`` is its "L = 10", with 42 symbols on average; derivations of more than 1,024
+are left out. ``terminals=8192`` is its large vocabulary, in which all terminals together weigh as
+much as 20 nonterminals. Runs with the same ``grammar`` number share a grammar. Batches, and in long
+runs parts of them, are padded to the next power of two of their longest document.
+``python -m launch.inspect --config=configs/treecall.py`` prints documents, statistics and floors;
+copying the next token is right in about half of the documents.
 """
 
 from ml_collections import ConfigDict, config_dict
