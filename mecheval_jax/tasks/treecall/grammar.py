@@ -68,9 +68,23 @@ class GrammarConfig(Section, section="task"):
     seed: int = 0
 
     def check(self) -> None:
-        """Check names and bounds, and that the grammar is not too large to be drawn."""
+        """Check names and bounds, and the size."""
         self.at_least(1, "nonterminals", "levels", "rules")
         self.at_least(2, "terminals", "symbols")
+        self.check_size()
+        choose("task.heads", self.heads, HEADS)
+        choose("task.head_side", self.head_side, SIDES)
+        for name in ("rule_concentration", "head_concentration", "terminal_weight"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UserError(f"task.{name} is {value}: it must be above 0")
+
+    def check_size(self) -> None:
+        """Check that the grammar is not too large to be drawn.
+
+        Raises:
+            UserError: If it is; the message names the fields that make it so.
+        """
         size = self.nonterminals * self.rules * max(self.symbols, self.terminals)
         if size > MOST_SYMBOLS or self.levels > MOST_SYMBOLS:
             raise UserError(
@@ -78,12 +92,6 @@ class GrammarConfig(Section, section="task"):
                 f"{self.symbols}, terminals {self.terminals} and levels {self.levels} make a "
                 f"grammar of {size:,} symbols: at most {MOST_SYMBOLS:,}"
             )
-        choose("task.heads", self.heads, HEADS)
-        choose("task.head_side", self.head_side, SIDES)
-        for name in ("rule_concentration", "head_concentration", "terminal_weight"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise UserError(f"task.{name} is {value}: it must be above 0")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -31,7 +31,13 @@ from mecheval_jax.tasks.packed import HostTask, Packed, concatenate, generator
 from mecheval_jax.tasks.packed_floors import packed_floors
 from mecheval_jax.tasks.synthetic.traceable import FIRST, SyntheticTask
 from mecheval_jax.tasks.treecall.derivation import Derivations, derive
-from mecheval_jax.tasks.treecall.grammar import Grammar, GrammarConfig, build_grammar, load_grammar
+from mecheval_jax.tasks.treecall.grammar import (
+    MOST_SYMBOLS,
+    Grammar,
+    GrammarConfig,
+    build_grammar,
+    load_grammar,
+)
 from mecheval_jax.tasks.treecall.queries import (
     ORDERS,
     QUERY_TYPES,
@@ -105,6 +111,13 @@ class Treecall(HostTask, SyntheticTask, GrammarConfig):
         self._check_grammar()
         for split in SPLITS:
             self._acceptance(split)
+
+    def check_size(self) -> None:
+        """As of `GrammarConfig`, unless the grammar is that of a file, which is drawn already."""
+        if self.grammar_file is None:
+            super().check_size()
+        elif self.terminals > MOST_SYMBOLS:
+            raise UserError(f"task.terminals is {self.terminals}: at most {MOST_SYMBOLS:,}")
 
     def _check_grammar(self) -> None:
         """Raise UserError if the grammar does not fit the other fields; fill in its hash."""

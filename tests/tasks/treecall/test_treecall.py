@@ -311,6 +311,26 @@ def test_fields_that_cannot_be(fields, words):
         Treecall(**fields)
 
 
+def test_a_grammar_of_many_terminals_is_read(tmp_path):
+    """Catches a file that is refused for the size of a grammar which nobody draws."""
+    terminals, path = 60_000, tmp_path / "many.json"
+    values = {
+        "terminals": terminals,
+        "max_depths": {"nt0": 1, "nt1": 2},
+        "rules": {"nt0": [["t59999", "nt1"]], "nt1": [["t7", "t40000"]]},
+        "rule_probs": {"nt0": [1.0], "nt1": [1.0]},
+        "head_probs": None,
+    }
+    path.write_text(json.dumps(values))
+    task = Treecall(grammar_file=str(path), terminals=terminals)
+    tokens = np.unique(task.draw(jax.random.key(0), 20, "train").tokens)
+    assert {FIRST + 7, FIRST + 40_000, FIRST + 59_999} <= set(tokens.tolist())
+    with pytest.raises(UserError, match="grammar of 12,000,000 symbols"):
+        Treecall(terminals=terminals)
+    with pytest.raises(UserError, match="terminals is 10000001: at most 10,000,000"):
+        Treecall(grammar_file=str(path), terminals=10_000_001)
+
+
 def test_a_model_that_is_too_short():
     with pytest.raises(UserError, match="which have up to 66 tokens"):
         small.experiment({"task": SMALL, "model.max_length": 65})
