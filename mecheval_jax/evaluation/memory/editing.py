@@ -7,8 +7,10 @@ The pair of question 0 is edited at the place where removing its write costs the
     erased    by the state in which it has the value 0
 
 The key under which a pair lies in S is not the one with which it was written: decays by channel and
-the reflections of delta rules have changed it since. It is found in what erasing takes from S, an
-outer product k u^T in most mixers; *reading* compares S^T k with the u of each pair.
+the reflections of delta rules have changed it since. What erasing takes from S, an outer product
+k u^T in most mixers, gives k and u no more than up to a factor of either sign in every head. The
+key is therefore found in what the pair would leave in S with a value of ones, which is the same for
+all pairs; *reading* compares S^T k with the u of each pair.
 
 After each operation every pair is asked. *Locality* is the effect on the others: what is changed of
 S is what the one pair has left there, which other keys feel by their cosine with k.
@@ -56,10 +58,19 @@ QUESTIONS = {"edited": slice(0, 1), "donor": slice(1, 2), "others": slice(2, Non
 
 def factors_of(
     matrix: Float[Array, "documents *heads key value"],
+    of_ones: Float[Array, "documents *heads key value"] | None = None,
 ) -> tuple[Float[Array, "documents *heads key"], Float[Array, "documents *heads value"]]:
-    """Key and value whose outer product is a matrix; the key is its longest column."""
-    longest = jnp.square(matrix).sum(axis=-2, keepdims=True).argmax(axis=-1, keepdims=True)
-    key = jnp.take_along_axis(matrix, longest, axis=-1)[..., 0]
+    """Key and value whose outer product is a matrix.
+
+    Args:
+        matrix: Outer products.
+        of_ones: Those of the same keys with values of 1, whose longest column is the key. Without
+            them it is that of `matrix`: key and value are then known up to a factor in each head,
+            which may be negative.
+    """
+    by_key = matrix if of_ones is None else of_ones
+    longest = jnp.square(by_key).sum(axis=-2, keepdims=True).argmax(axis=-1, keepdims=True)
+    key = jnp.take_along_axis(by_key, longest, axis=-1)[..., 0]
     square = jnp.square(key).sum(axis=-1, keepdims=True)
     value = jnp.einsum("...kv,...k->...v", matrix, key)
     return key, jnp.where(square > 0, value / jnp.where(square > 0, square, 1), 0)
@@ -166,7 +177,12 @@ def edit(subject: Subject, batch: Batch, place: MemoryPlace, pairs: int) -> dict
             return score(logits, wanted).correct[:, 0]
 
         # What the state answers to the pair's key, and how near the keys are to one another.
-        held = [factors_of(surgery.state() - state) for state in without]
+        ones = jnp.ones_like(surgery.values_at(written[0]))
+        of_ones = [surgery.state_with(ones, at) for at in written]
+        held = [
+            factors_of(surgery.state() - state, alike - state)
+            for state, alike in zip(without, of_ones, strict=True)
+        ]
         answer = jnp.einsum("...kv,...k->...v", surgery.state(), held[0][0])
         read = jnp.stack([_cosine(answer, value) for _, value in held])
         near = jnp.stack([_cosine(held[0][0], key) for key, _ in held])

@@ -11,8 +11,12 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.memory import editing
 from mecheval_jax.evaluation.memory.closed_form import FEW
 from mecheval_jax.evaluation.memory.editing import _by_cosine, editing_rows, factors_of
+from mecheval_jax.evaluation.memory.removal import MemoryPlace
+from mecheval_jax.interventions.capture import capture
+from mecheval_jax.site_path import in_mixer
 from mecheval_jax.statistics.bootstrap import Bootstrap
 from mecheval_jax.statistics.intervals import wilson
+from mecheval_jax.tasks.geometry import geometry
 from tests.support import planted_memory
 
 
@@ -64,6 +68,38 @@ def test_factors_of_a_write():
     lengths = np.linalg.norm(key, axis=-1) * np.linalg.norm(found_key, axis=-1)
     np.testing.assert_allclose(np.abs((key * found_key).sum(-1)), lengths, rtol=1e-5)
     assert np.isfinite(found_value).all()
+    # Beside what a value of ones leaves, both are known with their signs and lengths.
+    of_ones = np.broadcast_to(key[..., :, None], write.shape)
+    found_key, found_value = factors_of(write, jnp.asarray(of_ones, jnp.float32))
+    np.testing.assert_allclose(found_key, key, rtol=1e-5)
+    np.testing.assert_allclose(found_value[1:], value[1:], rtol=1e-4, atol=1e-5)
+    assert (found_value[0] == 0).all()
+
+
+def test_keys_are_near_or_opposite_by_themselves():
+    """Catches keys whose sign is that of an entry of their value, by which near ones are opposite.
+
+    The state of Taylor attention keeps key features as they are written.
+    """
+    subject = planted_memory.lively("taylor_attention")
+    batch = editing.asked_pairs(subject, editing.PAIRS, editing.DOCUMENTS)
+    asked = [editing.asking(batch, number) for number in range(editing.PAIRS)]
+    place = MemoryPlace(in_mixer(0, "write"))
+    found = editing.edit(subject, batch, place, editing.PAIRS)
+    features = capture(subject.model, subject.params, asked[0], in_mixer(0, "key_features"))
+    keys = np.stack(
+        [
+            value[np.arange(len(value)), geometry(subject.task, each).position(0)].reshape(
+                len(value), -1
+            )
+            for each in asked
+            for value in features.values()
+        ]
+    )
+    lengths = np.linalg.norm(keys, axis=-1)
+    expected = (keys * keys[0]).sum(axis=-1) / (lengths * lengths[0])
+    assert expected.min() > 0
+    np.testing.assert_allclose(found["cosine"], expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("mixer", ["mamba3", "gated_delta_product"])
