@@ -50,14 +50,16 @@ def size_of(task: Task) -> tuple[str, int]:
 def of_size(task: Task, size: int) -> dict[str, Any]:
     """Fields that give a task documents of exactly this size.
 
-    Multi-query recall keeps its number of tokens per pair; there are no more questions than pairs.
+    Multi-query recall keeps the number of tokens per pair that its documents of most pairs have;
+    there are no more questions than pairs.
 
     Raises:
         UserError: If documents of the task have no size.
     """
     (name, largest), values = size_of(task), vars(task)
     if isinstance(values[name], tuple):
-        tokens = max(values["lengths"]) * size / largest
+        settings = zip(values["lengths"], values[name], strict=True)
+        tokens = max(length for length, own in settings if own == largest) * size / largest
         return {name: (size,), "lengths": (2 * int(np.ceil(tokens / 2)),)}
     changes: dict[str, Any] = {name: size}
     if "min_pairs" in values:

@@ -33,6 +33,10 @@ def test_the_size_of_a_task():
     assert of_size(RECALL, 1) == {"pairs": 1, "min_pairs": None, "queries": 1}
     assert size_of(MANY) == ("pairs", 8)
     assert of_size(MANY, 3) == {"pairs": (3,), "lengths": (24,)}
+    # The longest documents need not be those of most pairs.
+    sparse = dataclasses.replace(MANY, lengths=(64, 32))
+    assert of_size(sparse, 8) == {"pairs": (8,), "lengths": (32,)}
+    assert of_size(sparse, 4) == {"pairs": (4,), "lengths": (16,)}
     assert size_of(Compression()) == ("length", 16)
     with pytest.raises(
         UserError, match=r"Treecall has no field with the size of its documents \(pairs, length"
