@@ -93,9 +93,10 @@ def capacity_rows(subject: Subject, options: CapacityConfig) -> Iterator[dict[st
         whole = np.stack([right, asked], axis=1)
         replicates = bootstrap.weights @ whole * len(right)
         counts.append(np.concatenate([whole.sum(axis=0)[None], replicates]))
+    passes = getattr(subject.task, "num_passes", 1)
     rows += [
         row("recall_by_place", len(sizes) - 1, **cells)
-        for cells in _by_place(batches[-1], answers[-1].correct, evaluation.confidence)
+        for cells in _by_place(batches[-1], answers[-1].correct, passes, evaluation.confidence)
     ]
 
     # The fit, and the recall of an additive memory of the same size.
@@ -138,8 +139,17 @@ def _powers(largest: int) -> tuple[int, ...]:
     return (*powers, largest)
 
 
-def _by_place(batch: Batch, correct: np.ndarray, confidence: float) -> Iterator[dict[str, Any]]:
-    """Recall by the place of the asked key, as a share of the tokens that hold pairs."""
+def _by_place(
+    batch: Batch, correct: np.ndarray, passes: int, confidence: float
+) -> Iterator[dict[str, Any]]:
+    """Recall by the place of the asked key, as a share of the tokens that hold pairs.
+
+    Args:
+        batch: Documents.
+        correct: [document, query] Whether each query is answered rightly.
+        passes: Number of times that documents list their pairs; keys stand in the last of them.
+        confidence: Confidence of the intervals.
+    """
     if "key" not in batch.roles:
         return
     key = np.asarray(batch.roles["key"])
@@ -147,7 +157,9 @@ def _by_place(batch: Batch, correct: np.ndarray, confidence: float) -> Iterator[
     # The pairs end at the divider or, where there is none, behind the last pair that is asked.
     ends = np.where(counts, np.maximum(key, batch.roles.get("value", key)) + 1, 0).max(axis=1)
     end = divider_or(batch, ends[:, None])
-    place = np.minimum(key / np.maximum(end, 1) * PLACES, PLACES - 1).astype(int)
+    size = end / passes
+    place = (key - (end - size)) / np.maximum(size, 1) * PLACES
+    place = np.clip(place, 0, PLACES - 1).astype(int)
     for part in range(PLACES):
         inside = counts & (place == part)
         if asked := int(inside.sum()):

@@ -55,9 +55,13 @@ def test_a_memory_that_holds_every_pair():
     assert list(places["place"]) == [0.125, 0.375, 0.625, 0.875]
 
 
-def test_places_among_the_pairs_of_a_task_without_a_divider():
-    """Catches places as shares of the tokens before the question, of which all pairs are early."""
-    task = MultiQueryRecall(vocabulary=64, lengths=(32,), pairs=(8,), power=1.0)
+@pytest.mark.parametrize("passes", [1, 2])
+def test_places_among_the_pairs_of_a_task_without_a_divider(passes):
+    """Catches places as shares of the tokens before the question, of which all pairs are early.
+
+    Where all pairs stand twice, keys are those of the second time, which would all be late ones.
+    """
+    task = MultiQueryRecall(vocabulary=64, lengths=(48,), pairs=(8,), power=1.0, num_passes=passes)
     rows = capacity_rows(planted_memory.lively("delta_net", task), CapacityConfig())
     places = [row["place"] for row in rows if row["metric"] == "recall_by_place"]
     assert places == [0.125, 0.375, 0.625, 0.875]
