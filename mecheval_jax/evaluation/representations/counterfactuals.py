@@ -15,8 +15,9 @@ then show. The value's base has another answer, which the source's value must ov
     expected = the other document's answer,
 
 which only a pair that is moved into the base can give. Documents are left out if base or source
-lacks the role, and associations if the base already has the item or the answer, or if the questions
-are not equally long.
+lacks the role, and associations if the base already has the item or the answer, if the questions
+are not equally long, or if key and value are one token, as in stacked recall: then no token of the
+base tells whether it has the item or the answer.
 """
 
 import flax.struct
@@ -80,8 +81,16 @@ def counterfactual(task: Task, batch: Batch, variable: str, key: Key) -> Counter
     place = jnp.clip(index + (others_begin - begins)[:, None], 0, length - 1)
     here = (index >= begins[:, None]) & (index <= ends[:, None])
     base = jnp.where(here, jnp.take_along_axis(other.tokens, place, axis=1), own.tokens)
-    valid = ~known & (ends - begins == others_end - others_begin)
+    valid = ~known & ~_are_one(own) & (ends - begins == others_end - others_begin)
     return Counterfactual(own.replace(tokens=base, targets=other.targets), other, valid)
+
+
+def _are_one(batch: Batch) -> Bool[Array, " documents"]:
+    """Whether the key of each document is one token with its value."""
+    if not {"key", "value"} <= set(batch.roles):
+        return jnp.zeros(len(batch.tokens), bool)
+    key, value = (batch.roles[role][:, 0] for role in ("key", "value"))
+    return (key >= 0) & (key == value)
 
 
 def apart(pairs: Counterfactual, tested: int) -> Counterfactual:

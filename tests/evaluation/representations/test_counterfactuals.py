@@ -11,6 +11,7 @@ from mecheval_jax.evaluation.representations.counterfactuals import (
     counterfactual,
     present,
 )
+from mecheval_jax.tasks.synthetic.stacked_recall import StackedRecall
 from mecheval_jax.tasks.synthetic.two_token_recall import CompositionalRecall
 from tests.support import planted
 from tests.support.treecall_cases import VARIANTS as TREECALL
@@ -74,6 +75,18 @@ def test_a_question_of_several_tokens_is_put_in_whole():
         expected[begin : begin + 2] = own.tokens[other, begins[other] : begins[other] + 2]
         np.testing.assert_array_equal(pairs.base.tokens[row], expected)
     assert 10 < pairs.valid.sum() < 40
+
+
+def test_what_a_document_of_stacked_pairs_knows_cannot_be_told():
+    """Catches an association that the base knows in a token that is key and value at once."""
+    task = StackedRecall()
+    batch = task.sample(jax.random.key(0), 40, "test")
+    pairs = arrays(counterfactual(task, batch, "association", jax.random.key(0)))
+    key = pairs.base.tokens[np.arange(40), batch.query_positions[:, 0]] - task.classes["k"].start
+    held = (arrays(batch).tokens[:, 1:9] - task.classes["p"].start) // task.value_vocabulary
+    assert (held == key[:, None]).any(axis=1).sum() > 10
+    assert not pairs.valid.any()
+    assert arrays(counterfactual(task, batch, "key", jax.random.key(0))).valid.all()
 
 
 def test_documents_may_all_be_shorter_than_the_longest_of_their_task():
