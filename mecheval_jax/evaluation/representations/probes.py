@@ -91,8 +91,7 @@ def probe_rows(
     chosen = chosen_sites(sites, subject.config)
     for role in roles:
         choose("role", role, batch.roles)
-    pair = ("key", "value", PAIR) if {"key", "value"} <= set(batch.roles) else ("value",)
-    targets = {name: _target(batch, name, seed) for name in config.targets or pair}
+    targets = {name: _target(batch, name, seed) for name in config.targets or _known(batch)}
     documents = len(batch.tokens)
     tested_documents = count_held_out("probes", config.test_share, documents)
     order = np.random.default_rng([seed, 1]).permutation(documents)
@@ -138,6 +137,21 @@ def _gather(
 
     found = jax.lax.map(one, (tokens, positions), batch_size=min(BLOCK, len(tokens)))
     return {site: jnp.swapaxes(values, 0, 1) for site, values in found.items()}
+
+
+def _known(batch: Batch) -> tuple[str, ...]:
+    """The targets key, value and pair that documents have.
+
+    Raises:
+        UserError: If they have none of them.
+    """
+    found = tuple(role for role in ("key", "value") if role in batch.roles)
+    if not found:
+        raise UserError(
+            "probes read off key and value, and documents have neither: name others in "
+            f"analyses.probes.targets, some of {', '.join(sorted(batch.roles))}"
+        )
+    return (*found, PAIR) if len(found) > 1 else found
 
 
 def _target(batch: Batch, name: str, seed: int) -> _Target:

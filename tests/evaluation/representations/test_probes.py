@@ -126,6 +126,19 @@ def test_a_target_that_is_nowhere():
         rows_of(model, batch, SITES, ("value",), targets=("next_key",))
 
 
+# Catches a value that is asked of documents which have a key alone, and of those with neither.
+def test_targets_that_documents_have(monkeypatch):
+    monkeypatch.setattr(probes, "MOST_CLASSES", 4)
+    model = planted.induction()
+    batch = planted.documents(model[2], 32)
+    without = {name: at for name, at in batch.roles.items() if name != "value"}
+    table = rows_of(model, batch.replace(roles=without), SITES[:1], ("key",)).reset_index()
+    assert set(table["target"]) == {"key"}
+    neither = {"query": batch.roles["query"]}
+    with pytest.raises(UserError, match="documents have neither: name others"):
+        rows_of(model, batch.replace(roles=neither), SITES[:1], ("query",))
+
+
 # Catches mistakes that surface as shapes, or not at all.
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
