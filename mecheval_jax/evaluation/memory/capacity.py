@@ -111,7 +111,8 @@ def capacity_rows(subject: Subject, options: CapacityConfig) -> Iterator[dict[st
     ends = {"low": found.low, "high": found.high, "beyond": found.beyond}
     yield row("threshold", last, found.value, **ends)
     size = held[-1]
-    if size is not None and held[0] == size:
+    # A single number of pairs does not show whether the state grows; one token does.
+    if size is not None and known_state_bytes(subject.config, 1) == size:
         numbers, values = size / NUMBER, round(1 / subject.task.chance)
         for index, n in enumerate(sizes):
             yield row("hashing", index, hashing_recall(numbers, n, values))

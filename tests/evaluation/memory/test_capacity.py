@@ -77,6 +77,14 @@ def test_a_mixer_without_a_recurrent_form():
     assert table["state_bytes"].isna().all()
 
 
+def test_attention_at_a_single_number_of_pairs():
+    """Catches theory of a fixed state beside one that grows, where no other size was measured."""
+    task = dataclasses.replace(planted_memory.RECALL, pairs=1)
+    table = pd.DataFrame(capacity_rows(planted_memory.lively("attention", task), CapacityConfig()))
+    assert list(table.loc[table["metric"] == "recall", "pairs"]) == [1]
+    assert {"hashing", "additive_threshold"}.isdisjoint(table["metric"])
+
+
 def test_a_number_of_pairs_that_a_task_cannot_have_is_left_out():
     """Catches an analysis that ends at one pair, which is no cycle."""
     task = HopRecall(pairs=4, hops=2, vocabulary=8, queries=2)
