@@ -105,7 +105,8 @@ OTHER_WORDS = {
 @pytest.mark.parametrize(("section", "name"), FIELDS)
 def test_fingerprint_sees_what_the_model_depends_on(section, name):
     """Catches a fingerprint that ignores a field, or minds the evaluation or the analyses."""
-    written = small.experiment({"evaluation.roles": ("key", "value")}).as_dict()
+    with_a_set = {"evaluation.roles": ("key", "value"), "training.training_batches": 2}
+    written = small.experiment(with_a_set).as_dict()
     value = written[section][name]
     if name in OTHER_WORDS:
         changed = OTHER_WORDS[name]

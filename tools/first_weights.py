@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from mecheval_jax.experiment import Experiment
     from mecheval_jax.models.language_model import ModelConfig
 
-CONFIG = command_line.define_config()
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run, a new one.", required=True)
-flags.mark_flag_as_required("config")
-
 SPREAD = 0.02
 """Standard deviation of embeddings."""
 
@@ -38,7 +34,8 @@ def main():
     """Run the program."""
     from mecheval_jax.experiment import Experiment
 
-    begin(Experiment.from_config(CONFIG.value), pathlib.Path(WORKDIR.value))
+    given = flags.FLAGS
+    begin(Experiment.from_config(given[command_line.CONFIG].value), pathlib.Path(given.workdir))
 
 
 def begin(experiment: "Experiment", workdir: pathlib.Path) -> None:
@@ -114,4 +111,7 @@ def state_dict(model: "ModelConfig", draw: np.random.Generator) -> dict[str, np.
 
 
 if __name__ == "__main__":
+    command_line.define_config()
+    flags.DEFINE_string("workdir", None, "Folder of the run, a new one.")
+    flags.mark_flags_as_required(["config", "workdir"])
     command_line.run(main)
