@@ -55,6 +55,17 @@ def _read(name: str, value: str, kind: type) -> Any:
         raise UserError(f"config argument {name}={value}: it takes {wanted}") from None
 
 
+def at_least_one(arguments: dict[str, Any], *names: str) -> None:
+    """Check that arguments that count something are 1 or more.
+
+    Raises:
+        UserError: If one is less.
+    """
+    for name in names:
+        if arguments[name] < 1:
+            raise UserError(f"config argument {name}={arguments[name]}: at least 1")
+
+
 def apply(config: ConfigDict, arguments: dict[str, Any]) -> ConfigDict:
     """Set the fields that the arguments of `COMMON` stand for, and return the config."""
     config.model.mixer = arguments["mixer"]

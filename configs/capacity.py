@@ -18,10 +18,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs.arguments import COMMON, apply, parse
+from configs.arguments import COMMON, apply, at_least_one, parse
 from configs.base import short
 from configs.grids import Changes, product, seeds
-from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.memory.equal_states import equal_state
 
 WIDTH, STATE_BYTES = 32, 4096
@@ -38,8 +37,7 @@ def get_config(arg: str = "") -> ConfigDict:
     defaults = {"mixer": "delta_net", "width": WIDTH, "learning_rate": 3e-3, "steps": 3000}
     arguments = parse(arg, COMMON | defaults | {"state_bytes": 0, "pairs": 128})
     pairs = arguments["pairs"]
-    if pairs < 1:
-        raise UserError(f"config argument pairs={pairs}: at least 1")
+    at_least_one(arguments, "pairs")
     sizes = (*(2**i for i in range(pairs.bit_length()) if 2**i < pairs), pairs)
     config = short()
     config.task = ConfigDict()

@@ -15,10 +15,9 @@ learns nothing.
 
 from ml_collections import ConfigDict
 
-from configs.arguments import COMMON, apply, parse
+from configs.arguments import COMMON, apply, at_least_one, parse
 from configs.base import short
 from configs.grids import Changes, axis, mixers, product
-from mecheval_jax.errors import UserError
 
 EVALUATION_ROLES = ("key", "value", "next_key", "value+2", "query")
 
@@ -37,9 +36,7 @@ def get_config(arg: str = "") -> ConfigDict:
             "steps": 2000,
         },
     )
-    for name in ("length", "pairs"):
-        if arguments[name] < 1:
-            raise UserError(f"config argument {name}={arguments[name]}: at least 1")
+    at_least_one(arguments, "length", "pairs")
     config = short()
     config.task = ConfigDict()
     config.task.name = "multi_query_recall"

@@ -1,7 +1,6 @@
 """The documents of every training step: a pure function of the data key and the step."""
 
 import dataclasses
-import functools
 import math
 from typing import Any
 
@@ -167,9 +166,7 @@ class HostDocuments:
             return self._replay.batch(self._key, step)
         epoch, place = divmod(step, self._replay.batches)
         if epoch != self._order[0]:
-            steps = np.arange(self._replay.batches) + epoch * self._replay.batches
-            numbers = jax.vmap(functools.partial(self._replay.batch, self._key))(steps)
-            self._order = epoch, np.asarray(numbers).tolist()
+            self._order = epoch, np.asarray(self._replay.order(self._key, epoch)).tolist()
         return self._order[1][place]
 
     def _block(self, number: int) -> "_Block":

@@ -1,6 +1,7 @@
 """Which batch each step of a run sees: fresh ones, or a fixed set over and over."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +41,17 @@ class Replay:
         # Orders have a stream of their own, behind those of the splits.
         orders = jax.random.fold_in(key, len(SPLITS))
         return shuffled(jax.random.fold_in(orders, step // self.batches), place, self.batches)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def order(self, key: Key, epoch: Int[Array, ""] | int) -> Int[Array, " batches"]:
+        """The numbers of all batches of the fixed set, as they come when it is seen once more.
+
+        Args:
+            key: Key of the run's documents.
+            epoch: How often it was seen before.
+        """
+        places = jnp.arange(self.batches)
+        return jax.vmap(functools.partial(self.batch, key))(epoch * len(places) + places)
 
 
 def shuffled(key: Key, place: Int[Array, ""] | int, count: int) -> Int[Array, ""]:
