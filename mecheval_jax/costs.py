@@ -19,7 +19,6 @@ from mecheval_jax.evaluation.cost.measure import (
     this_device,
 )
 from mecheval_jax.fields import numbers_of_texts
-from mecheval_jax.files import make_own_workdir, make_workdir
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.models.own_mixers import check_own_mixers
 from mecheval_jax.store.cost_folder import CROSSOVERS, CostFolder
@@ -61,7 +60,7 @@ def measure(
     for shape in shapes.values():
         check_own_mixers(shape)
     folder = CostFolder(workdir)
-    make_own_workdir(folder.path, "costs", [folder.costs.name, folder.machine.name])
+    folder.check_own("costs", (folder.costs.name, folder.machine.name))
     return continue_measuring(shapes, folder, how, anew=True)
 
 
@@ -86,9 +85,32 @@ def continue_measuring(
         anew: Whether what the folder has is measured again; it stays until there is a new row.
 
     Raises:
-        UserError: If a file of the folder is damaged.
+        UserError: If a file of the folder is damaged, or another program measures in it.
     """
-    make_workdir(folder.path)
+    with folder.lock("costs"):
+        rows, found = _measured_rows(shapes, folder, how, until, anew=anew)
+        if not rows:
+            return pd.DataFrame(), pd.DataFrame(columns=CROSSOVERS), found
+        table = pd.DataFrame(rows)
+        # Attention is what others become cheaper than; where it is not asked for, the first is.
+        full = (name for name, model in shapes.items() if model.mixer == "attention")
+        against = next(full, next(iter(shapes)))
+        crossed = pd.DataFrame(crossover_rows(table, against), columns=CROSSOVERS)
+        folder.write_crossovers(crossed)
+        _write_texts(folder.path, table, crossed)
+        draw(folder)
+        return table, crossed, found
+
+
+def _measured_rows(
+    shapes: Mapping[str, ModelConfig],
+    folder: CostFolder,
+    how: CostOptions,
+    until: float | None,
+    *,
+    anew: bool,
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The rows of a folder, each written as soon as it is measured, and their machine."""
     before, found = (None, {}) if anew else (folder.read_costs(), folder.read_machine())
     rows = [] if before is None else before.to_dict("records")
     known = {(row["model"], row["length"], row["program"], row.get("batch")) for row in rows}
@@ -105,17 +127,7 @@ def continue_measuring(
             folder.begin(found)
         rows = [one for one in rows if not _is_outdated(one, row)] + [row]
         folder.write_costs(pd.DataFrame(rows))
-    if not rows:
-        return pd.DataFrame(), pd.DataFrame(columns=CROSSOVERS), found
-    table = pd.DataFrame(rows)
-    # Attention is what others become cheaper than; where it is not asked for, the first is.
-    full = (name for name, model in shapes.items() if model.mixer == "attention")
-    against = next(full, next(iter(shapes)))
-    crossed = pd.DataFrame(crossover_rows(table, against), columns=CROSSOVERS)
-    folder.write_crossovers(crossed)
-    _write_texts(folder.path, table, crossed)
-    draw(folder)
-    return table, crossed, found
+    return rows, found
 
 
 def _is_outdated(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

@@ -13,7 +13,7 @@ import json
 import os
 import pathlib
 import socket
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -53,23 +53,6 @@ def make_folder(path: pathlib.Path, what: str = "folder") -> None:
 def make_workdir(path: pathlib.Path) -> None:
     """Make a folder of a program's results, unless it is there; as `make_folder`."""
     make_folder(path, "workdir")
-
-
-def make_own_workdir(path: pathlib.Path, what: str, own: Collection[str]) -> None:
-    """Make a folder that nothing else is written into; as `make_workdir`.
-
-    Args:
-        path: The folder.
-        what: What the program writes, in the plural.
-        own: Names of files and folders by which such a folder is known.
-
-    Raises:
-        UserError: If it has other files and none of these, or cannot be made.
-    """
-    make_workdir(path)
-    there = {name for name in os.listdir(path) if not name.startswith(".")}
-    if there and not there & set(own):
-        raise UserError(f"workdir {path} is not empty and holds no {what}: choose another")
 
 
 @contextlib.contextmanager

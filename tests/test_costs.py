@@ -141,6 +141,9 @@ def test_earlier_results_stay_until_there_are_new_ones(tmp_path, monkeypatch):
     assert {path.name for path in (tmp_path / "costs").iterdir()} == {"cost.csv", "machine.json"}
     with pytest.raises(UserError, match="is not empty and holds no costs"):
         costs.measure(SMALL, [], tmp_path, how)
+    folder = CostFolder(tmp_path / "costs")
+    with folder.lock("costs"), pytest.raises(UserError, match="costs"):  # another program's rows
+        costs.measure(SMALL, [], folder.path, how)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Benchmarks of speed and memory on this machine, measured by ``launch/benchmark.py``."""
 
+import contextlib
 import os
 import pathlib
 from collections.abc import Sequence
@@ -22,8 +23,9 @@ from mecheval_jax.benchmarks.training import steps_of_relatives, training_steps
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.cost.measure import machine
-from mecheval_jax.files import make_workdir, write_table
+from mecheval_jax.files import write_table
 from mecheval_jax.reporting.terminal import benchmarks as shown
+from mecheval_jax.store.folder import Folder
 
 PARTS: dict[str, Benchmark] = {
     "step": training_steps,
@@ -72,36 +74,43 @@ def measure(
             written into `output` as ``comparison.csv`` and a figure.
 
     Raises:
-        UserError: If a name is unknown, torch or an accelerator is needed and missing, or a folder
-            holds no results.
+        UserError: If a name is unknown, torch or an accelerator is needed and missing, a folder
+            holds no results, or another program measures into it.
     """
     # What is asked for, and what is there already, before anything is measured.
     if compare and not output:
         raise UserError("--compare needs --output, the folder whose results are compared")
     parts = choose_suite(suite)
     chosen = [choose("benchmark", name, parts) for name in (only or parts)]
-    labels = {name: name if suite == "all" else f"{suite}: {name}" for name in chosen}
+    labels = {name if suite == "all" else f"{suite}: {name}": name for name in chosen}
     before = record.read(pathlib.Path(compare))[0] if compare else None
-    if output:
-        make_workdir(pathlib.Path(output))  # the machine's rate takes seconds to measure
-    here = machine()
-    kept = record.Record(pathlib.Path(output), here) if output else None
-    if kept and before is not None:
-        kept.check_comparable(before, labels.values())
-    print(f"{here['device']} ({here['platform']}), jax {here['jax']}")
-    print(f"product of float32 matrices: {here['matrix_gflops']:.0f} GFLOP/s")
-    # One part after another, each kept as soon as it is measured.
-    for name, label in labels.items():
-        if kept and kept.has(label):
-            say(f"{label} is in {output} already")
-            continue
-        say(f"measuring {label}")
-        found = record.table(label, parts[name](*([steps] if name == "step" else [])))
-        shown.show_part(found)
-        if kept:
-            kept.add(found)
-    if output and before is not None:
-        _compare(pathlib.Path(output), before)
+    folder = Folder(output) if output else None
+    with folder.lock("benchmarks") if folder else contextlib.nullcontext():
+        # The machine's rate takes seconds to measure.
+        here = machine()
+        kept = record.Record(folder.path, here) if folder else None
+        if kept and before is not None:
+            kept.check_comparable(before, labels)
+        print(f"{here['device']} ({here['platform']}), jax {here['jax']}")
+        print(f"product of float32 matrices: {here['matrix_gflops']:.0f} GFLOP/s")
+        for label, name in labels.items():
+            _measure_part(label, parts[name], [steps] if name == "step" else [], kept)
+        if folder and before is not None:
+            _compare(folder.path, before)
+
+
+def _measure_part(
+    label: str, benchmark: Benchmark, arguments: Sequence[int], kept: record.Record | None
+) -> None:
+    """Measure and show a part, and keep it at once; one that was kept before is passed over."""
+    if kept and kept.has(label):
+        say(f"{label} is in {kept.folder} already")
+        return
+    say(f"measuring {label}")
+    found = record.table(label, benchmark(*arguments))
+    shown.show_part(found)
+    if kept:
+        kept.add(found)
 
 
 def choose_suite(name: str) -> dict[str, Benchmark]:

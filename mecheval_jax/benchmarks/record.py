@@ -12,7 +12,7 @@ import pandas as pd
 
 from mecheval_jax.benchmarks.measured import Measured
 from mecheval_jax.errors import UserError
-from mecheval_jax.files import make_workdir, read_json, read_table, write_json, write_table
+from mecheval_jax.files import read_json, read_table, write_json, write_table
 
 KEYS = ["part", "what", "quantity", "unit"]
 NUMBERS = ["median", "low", "high", "values"]
@@ -26,16 +26,15 @@ class Record:
     """The results in a folder; parts that it already holds need not be measured again.
 
     Args:
-        folder: Folder of the results, which is made if it does not exist.
+        folder: Folder of the results, which is there.
         machine: Description of this machine, from `evaluation.cost.measure.machine`.
 
     Raises:
-        UserError: If the folder cannot be made, is damaged, or has the results of another machine.
+        UserError: If the folder is damaged, or has the results of another machine.
     """
 
     def __init__(self, folder: pathlib.Path, machine: Mapping[str, Any]):
-        make_workdir(folder)
-        self._folder, self._table = folder, pd.DataFrame(columns=COLUMNS)
+        self.folder, self._table = folder, pd.DataFrame(columns=COLUMNS)
         if (folder / "benchmarks.csv").exists():
             self._table, there = read(folder)
             for name in SAME:
@@ -60,7 +59,7 @@ class Record:
         here, there = {*self._table["part"], *further}, set(before["part"])
         if not here & there:
             raise UserError(
-                f"nothing to compare in {self._folder}, which has or gets "
+                f"nothing to compare in {self.folder}, which has or gets "
                 f"{', '.join(sorted(here))}: the earlier results are of "
                 f"{', '.join(sorted(there)) or 'nothing'}"
             )
@@ -68,7 +67,7 @@ class Record:
     def add(self, found: pd.DataFrame) -> None:
         """Write the results of a part, a table from `table`."""
         self._table = found if self._table.empty else pd.concat([self._table, found])
-        write_table(self._folder / "benchmarks.csv", self._table)
+        write_table(self.folder / "benchmarks.csv", self._table)
 
 
 def table(part: str, rows: Iterable[Measured]) -> pd.DataFrame:

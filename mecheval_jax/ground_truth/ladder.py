@@ -43,7 +43,6 @@ from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.fields import LARGEST, MOST_SEEDS, check_once
 from mecheval_jax.files import (
     damaged,
-    make_own_workdir,
     read_json,
     sha256_of,
     write_json,
@@ -59,13 +58,16 @@ from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.reporting.figures import saving
 from mecheval_jax.reporting.figures.ground_truth_figures import ladder_figure
 from mecheval_jax.site_path import SitePath
-from mecheval_jax.store.run_folder import Folder
+from mecheval_jax.store.folder import Folder
 
 EDGES, SUBSPACES, TRAINING, COLLECTION = RUNGS = ("edges", "subspaces", "trained", "collection")
 CONFUSION = "confusion"
 
 PARTS = "parts"
 """Folder of the rows of finished units."""
+
+OWN = (PARTS, "models", "models.json", "models.safetensors")
+"""Names by which a folder of results is known."""
 
 _JUDGED = ("mixer", "trained_to", "seed", "verdict", "accuracy", "probability", "grade")
 COLUMNS = {
@@ -128,14 +130,20 @@ def climb(request: LadderRequest) -> dict[str, pd.DataFrame]:
     """Carry out a request; the tables by their names, which are also files of the workdir.
 
     Raises:
-        UserError: If the workdir cannot be made, or a file of it or of the collection is damaged.
+        UserError: If the workdir cannot be made, holds other files, or is climbed in by another
+            program, or a file of it or of the collection is damaged.
     """
+    folder = Folder(request.workdir)
+    folder.check_own("results of known circuits", OWN)
+    with folder.lock("ladder"):
+        return _climb(request)
+
+
+def _climb(request: LadderRequest) -> dict[str, pd.DataFrame]:
+    """Measure what the folder does not have yet, and write tables and figure."""
     planned: list[Unit] = [
         (rung, name, unit) for rung in request.rungs for name, unit in units_of(rung, request)
     ]
-    own = (PARTS, "models", "models.json", "models.safetensors")
-    make_own_workdir(request.workdir, "results of known circuits", own)
-    Folder(request.workdir).check_links()
     known = _known_rows(request, planned)
     found: dict[str, Rows] = {rung: [] for rung in request.rungs}
     for number, (rung, name, unit) in enumerate(planned, start=1):

@@ -7,7 +7,6 @@ import jax
 import pandas as pd
 
 from mecheval_jax.console import say
-from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.cost.measure import machine
 from mecheval_jax.files import write_json
 from mecheval_jax.models.language_model import ModelConfig
@@ -49,11 +48,7 @@ def planned(folder: ChoiceFolder, request: ChoiceRequest, clock: Deadline) -> Sw
         say(f"{folder.path}: going on with {_runs(sweep)}")
         write_json(folder.plan, folder.read_plan() | _costs_asked(request))
         return sweep
-    if there := folder.contents() - {folder.provenance.name}:
-        raise UserError(
-            f"workdir {folder.path} is not empty ({', '.join(sorted(there)[:3])}) and holds no "
-            "choice: choose another"
-        )
+    folder.check_own("choice", ())
     # Measure a training step of every shape, and plan what fits.
     timings, rows = _timed(request, clock)
     plan = fit(request, timings, clock.left, jax.device_count())

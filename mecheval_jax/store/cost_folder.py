@@ -8,7 +8,6 @@ It stands alone (`launch.cost`), or as ``cost`` in the folder of a run or of a s
 """
 
 import os
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ import pandas as pd
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import read_json, read_table, write_json, write_table
+from mecheval_jax.store.folder import Folder
 from mecheval_jax.store.remedies import COSTS
 from mecheval_jax.store.row_selection import rows_with
 
@@ -42,15 +42,11 @@ CROSSED |= dict.fromkeys(("length", "low", "high"), float)
 """Columns of ``crossovers.csv`` that are read."""
 
 
-class CostFolder:
-    """Paths and tables of a folder of costs.
-
-    Args:
-        path: Path of the folder.
-    """
+class CostFolder(Folder):
+    """Paths and tables of a folder of costs."""
 
     def __init__(self, path: str | os.PathLike):
-        self.path = pathlib.Path(path)
+        super().__init__(path)
         self.costs = self.path / "cost.csv"
         self.crossovers = self.path / "crossovers.csv"
         self.machine = self.path / "machine.json"

@@ -25,7 +25,6 @@ If several processes train the run, each writes its part of the checkpoints and 
 else; methods that write return the first one's result on every process.
 """
 
-import contextlib
 import dataclasses
 import os
 import pathlib
@@ -34,13 +33,14 @@ from typing import Any
 
 from mecheval_jax import trust
 from mecheval_jax.console import say
-from mecheval_jax.errors import UserError, expect
+from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import Experiment, difference_words
-from mecheval_jax.files import damaged, is_draft, make_workdir, read_json, write_json, write_text
+from mecheval_jax.files import damaged, read_json, write_json, write_text
 from mecheval_jax.forms import mismatch
 from mecheval_jax.partitioning.multihost import by_main
 from mecheval_jax.store import forms
-from mecheval_jax.store.lock import PREFIX, held, lock
+from mecheval_jax.store.folder import PROVENANCE, Folder
+from mecheval_jax.store.lock import held
 from mecheval_jax.store.metrics import forget_after, read_rows, write_rows
 from mecheval_jax.store.provenance import provenance, say_what_changed
 from mecheval_jax.store.remedies import AS_IT_WAS, NOT_NEEDED, measured_again, verdict_anew
@@ -52,57 +52,6 @@ SWEEP_FILE = "sweep.json"
 
 GROUPS = "groups"
 """Folder of a sweep that has its groups, in whose folders those of the members are."""
-
-
-class Folder:
-    """Folder by its path.
-
-    Args:
-        path: Path of the folder.
-    """
-
-    DEPTH = 2
-    """Levels of folders in it: ``tables/`` in that of a run, ``parts/RUNG`` in a ladder's."""
-
-    def __init__(self, path: str | os.PathLike):
-        expect("the workdir", path, (str, os.PathLike), "the path of a folder")
-        self.path = pathlib.Path(path)
-
-    @property
-    def name(self) -> str:
-        """The folder's own name, by which tables know what it holds."""
-        return self.path.absolute().name
-
-    def contents(self) -> set[str]:
-        """Names of what stands in the folder, but for its lock and files that were not finished.
-
-        Raises:
-            UserError: If a file has the folder's path, or a link in it leads out of it.
-        """
-        if not self.path.exists():
-            return set()
-        if not self.path.is_dir():
-            raise UserError(f"workdir {self.path} is a file")
-        self.check_links()
-        names = (path.name for path in self.path.iterdir() if not is_draft(path))
-        return {name for name in names if not name.startswith(PREFIX)}
-
-    def lock(self, work: str) -> contextlib.AbstractContextManager[None]:
-        """Keep other programs off the folder; see `store.lock.lock`."""
-        self.check_links()  # before the first file is written there
-        return lock(self.path, work)
-
-    def check_links(self) -> None:
-        """Refuse a folder in which a link leads out of it; see `trust.check_links`."""
-        trust.check_links(self.path, self.DEPTH)
-
-    def make(self) -> None:
-        """Make the folder, unless it is there.
-
-        Raises:
-            UserError: If it cannot be made.
-        """
-        make_workdir(self.path)
 
 
 class TrainingFolder(Folder):
@@ -128,7 +77,7 @@ class RunFolder(TrainingFolder):
         super().__init__(path)
         self.config = self.path / "config.json"
         self.grammar = self.path / "grammar.json"
-        self.provenance = self.path / "provenance.json"
+        self.provenance = self.path / PROVENANCE
         self.member = self.path / "member.json"
         self.interchange = self.path / "interchange.csv"
         self.controls = self.path / "controls.csv"
@@ -164,7 +113,7 @@ class RunFolder(TrainingFolder):
             UserError: If it holds another experiment's run, a sweep's member, or something that
                 is no run, or cannot be made.
         """
-        there = self.contents()
+        self.check_own("run", (self.config.name, self.member.name))
         trust.remember(experiment.model.mixer)
         trust.use_files(experiment.task.files_of(vars(experiment.task)))
         if self.member.exists():  # its checkpoints are those of all members of its group
@@ -174,8 +123,6 @@ class RunFolder(TrainingFolder):
             )
         if self.config.exists():
             self._check_same(experiment)
-        elif there:
-            raise UserError(f"workdir {self.path} is not empty and holds no run: choose another")
         self.make()
         # A finished run keeps the config with which its answers were measured.
         if not self.read_summary().get("finished"):

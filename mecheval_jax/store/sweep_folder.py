@@ -36,11 +36,12 @@ from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import damaged, read_json, write_json
 from mecheval_jax.forms import COUNT, NUMBER
 from mecheval_jax.partitioning.multihost import by_main, is_main, on_main
+from mecheval_jax.store.folder import PROVENANCE, Folder
 from mecheval_jax.store.forms import STRATEGY, SWEEP
 from mecheval_jax.store.metrics import read_rows
 from mecheval_jax.store.provenance import provenance
 from mecheval_jax.store.remedies import AS_IT_WAS, WRITTEN_AGAIN
-from mecheval_jax.store.run_folder import GROUPS, SWEEP_FILE, Folder, TrainingFolder
+from mecheval_jax.store.run_folder import GROUPS, SWEEP_FILE, TrainingFolder
 from mecheval_jax.training.ensemble.strategy import Strategy
 
 STATES = ("waiting", "running", "preempted", "failed", "finished")
@@ -218,7 +219,7 @@ class SweepFolder(Folder):
     def __init__(self, path: str | os.PathLike):
         super().__init__(path)
         self.sweep = self.path / SWEEP_FILE
-        self.provenance = self.path / "provenance.json"
+        self.provenance = self.path / PROVENANCE
         self.table = self.path / "members.csv"
         self.best = self.path / "best.csv"
         self.success = self.path / "success.csv"
@@ -247,13 +248,9 @@ class SweepFolder(Folder):
         Raises:
             UserError: If it holds other files than a sweep's, or cannot be made.
         """
-        # Look at this first: another shard writes its files only after the sweep's own.
-        there = self.contents()
+        self.check_own("sweep", (self.sweep.name,))
         if self.sweep.exists():
             return self.read()
-        # A folder with the provenance alone was interrupted, or another shard is about to write it.
-        if there - {self.provenance.name}:
-            raise UserError(f"workdir {self.path} is not empty and holds no sweep: choose another")
         self.make()
         write_json(self.provenance, provenance(first, here=here))
         write_json(self.sweep, content)

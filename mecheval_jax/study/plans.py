@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import Experiment
-from mecheval_jax.store.run_folder import Folder
+from mecheval_jax.store.folder import Folder
 from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.study.experiments import EXPERIMENTS, StudyExperiment
 from mecheval_jax.study.results import config_hash

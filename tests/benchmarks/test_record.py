@@ -6,6 +6,7 @@ from mecheval_jax import benchmarks
 from mecheval_jax.benchmarks import record
 from mecheval_jax.benchmarks.measured import Measured
 from mecheval_jax.errors import UserError
+from mecheval_jax.store.folder import Folder
 
 MACHINE = {"device": "cpu", "platform": "cpu", "cores": 2, "jax": "1", "matrix_gflops": 1.0}
 
@@ -16,6 +17,7 @@ def rows(*values, quantity="time"):
 
 @pytest.fixture
 def folder(tmp_path):
+    (tmp_path / "a").mkdir()
     record.Record(tmp_path / "a", MACHINE).add(rows(2.0, 3.0, 4.0))
     return tmp_path / "a"
 
@@ -29,6 +31,12 @@ def test_parts_are_kept(folder):
     table, machine = record.read(folder)
     assert list(table["part"]) == ["step", "grid"]
     assert machine == MACHINE
+
+
+# Catches parts of two programs of which the last to be written are all that is left.
+def test_one_program_measures_into_a_folder(folder):
+    with Folder(folder).lock("benchmarks"), pytest.raises(UserError, match="benchmarks"):
+        benchmarks.measure(["imports"], output=folder)
 
 
 # Catches times of two machines in one table.

@@ -13,6 +13,7 @@ from mecheval_jax.ground_truth import ladder
 from mecheval_jax.ground_truth.collection import Trained, load_collection, save_collection
 from mecheval_jax.ground_truth.known_edges import KNOWN
 from mecheval_jax.ground_truth.ladder import LadderRequest, climb, units_of
+from mecheval_jax.store.folder import Folder
 from tests.support import planted
 
 ONE = "induction"
@@ -163,6 +164,13 @@ def test_a_folder_of_something_else(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UserError, match="is not empty and holds no results of known circuits"):
         climb(LadderRequest(tmp_path))
+
+
+def test_one_program_climbs_in_a_folder(tmp_path):
+    """Catches two programs that write the same tables in turn."""
+    request = LadderRequest(tmp_path)
+    with Folder(tmp_path).lock("ladder"), pytest.raises(UserError, match="ladder"):
+        climb(request)
 
 
 def test_every_rung_has_its_units(tmp_path):

@@ -117,7 +117,10 @@ def test_an_experiment_of_a_config_or_of_documents(tmp_path):
         (["recall", "--widths=32,64,32"], "--widths names 32 twice"),
         (["recall", "--learning_rates=1e39"], "--learning_rates has 1e+39: above 0"),
         (["recall", "--seeds=99999999999"], "--seeds is 99999999999: 1 to 1,000"),
-        (["recall:smoke=True", "--workdir={full}"], "is not empty (something)"),
+        (
+            ["recall:smoke=True", "--workdir={full}"],
+            "holds no choice, but something",
+        ),
     ],
 )
 def test_mistakes(arguments, message, tmp_path):

@@ -1,0 +1,84 @@
+"""A folder of results: what stands in it, whose it is, and who works on it."""
+
+import contextlib
+import os
+import pathlib
+from collections.abc import Collection
+
+from mecheval_jax import trust
+from mecheval_jax.errors import UserError, expect
+from mecheval_jax.files import is_draft, make_workdir
+from mecheval_jax.store.lock import PREFIX, lock
+
+PROVENANCE = "provenance.json"
+"""File that is written first: a folder with nothing else was interrupted, or is about to be
+written by another process."""
+
+
+class Folder:
+    """Folder by its path.
+
+    Args:
+        path: Path of the folder.
+    """
+
+    DEPTH = 2
+    """Levels of folders in it: ``tables/`` in that of a run, ``parts/RUNG`` in a ladder's."""
+
+    def __init__(self, path: str | os.PathLike):
+        expect("the workdir", path, (str, os.PathLike), "the path of a folder")
+        self.path = pathlib.Path(path)
+
+    @property
+    def name(self) -> str:
+        """The folder's own name, by which tables know what it holds."""
+        return self.path.absolute().name
+
+    def contents(self) -> set[str]:
+        """Names of what stands there, but for locks, hidden files and those that are unfinished.
+
+        Raises:
+            UserError: If a file has the folder's path, or a link in it leads out of it.
+        """
+        if not self.path.exists():
+            return set()
+        if not self.path.is_dir():
+            raise UserError(f"workdir {self.path} is a file")
+        self.check_links()
+        names = (path.name for path in self.path.iterdir() if not is_draft(path))
+        return {name for name in names if not name.startswith((".", PREFIX))}
+
+    def check_own(self, what: str, known_by: Collection[str]) -> None:
+        """Refuse a folder in which something else stands.
+
+        Args:
+            what: What the program writes.
+            known_by: Names of files and folders, any of which tells that this is such a folder.
+
+        Raises:
+            UserError: If it has other files and none of these; see also `contents`.
+        """
+        there = self.contents() - {PROVENANCE}
+        # Looked at afterwards: another process may write its first files meanwhile.
+        if there and not any((self.path / name).exists() for name in known_by):
+            raise UserError(
+                f"workdir {self.path} is not empty and holds no {what}, but "
+                f"{', '.join(sorted(there)[:3])}: choose another"
+            )
+
+    def lock(self, work: str) -> contextlib.AbstractContextManager[None]:
+        """Keep other programs off the folder; see `store.lock.lock`."""
+        self.check_links()  # before the first file is written there
+        return lock(self.path, work)
+
+    def check_links(self) -> None:
+        """Refuse a folder in which a link leads out of it; see `trust.check_links`."""
+        trust.check_links(self.path, self.DEPTH)
+
+    def make(self) -> None:
+        """Make the folder, unless it is there.
+
+        Raises:
+            UserError: If it cannot be made.
+        """
+        make_workdir(self.path)
