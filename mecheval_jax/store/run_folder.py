@@ -259,7 +259,8 @@ class RunFolder(TrainingFolder):
     def has_final_evidence(summary: Mapping[str, Any], experiment: Experiment) -> bool:
         """Whether the verdict of a summary, if it has one, is on the answers of the finished run.
 
-        It is not if `launch.intervene` measured another checkpoint or other documents.
+        It is not if `launch.intervene` measured another checkpoint or another split; a different
+        number of documents of the same split is told by the width of the intervals.
         """
         measured = summary.get("evidence_step"), summary.get("evidence_split")
         final = summary.get("step"), experiment.evaluation.split

@@ -9,7 +9,8 @@ same, whatever its width or its parameters.
 
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.patching.graph import Edge, Graph, graph_of
@@ -55,20 +56,30 @@ def read_circuit(path: str | os.PathLike, config: ModelConfig) -> tuple[Graph, t
     """
     path = pathlib.Path(path)
     found = read_json(path, FORM)
-    theirs, ours = (found["mixer"], found["layers"]), (config.mixer, config.layers)
-    if theirs != ours:
-        raise UserError(
-            f"{path} is a circuit of {theirs[1]} layers of {theirs[0]}: "
-            f"this model has {ours[1]} of {ours[0]}"
-        )
     for row in found["edges"]:
         if len(row) != len(PARTS):
             raise damaged(path, f"{row} is no edge, which has {', '.join(PARTS)}")
+    try:
+        return _graph_and_edges(found, config)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _graph_and_edges(
+    found: Mapping[str, Any], config: ModelConfig
+) -> tuple[Graph, tuple[Edge, ...]]:
+    """The graph of a model, and the edges of the content of a file."""
+    theirs, ours = (found["mixer"], found["layers"]), (config.mixer, config.layers)
+    if theirs != ours:
+        raise UserError(
+            f"this is a circuit of {theirs[1]} layers of {theirs[0]}: the model has {ours[1]} of "
+            f"{ours[0]}"
+        )
     graph = graph_of(config, tuple(found["ports"]))
     if _hash_of(graph) != found["graph"]:
         raise UserError(
-            f"{path} is a circuit of another model of {theirs[1]} layers of {theirs[0]}, whose "
-            "edges are not those of this one: its heads or feed-forward parts differ"
+            f"this is a circuit of another model of {theirs[1]} layers of {theirs[0]}, whose "
+            "edges are not those of the model: its heads or feed-forward parts differ"
         )
     edges = tuple(Edge(*row) for row in found["edges"])
     for edge in edges:

@@ -134,7 +134,10 @@ def _search(
     base, places, own = look(pairs.base)
     other = look(pairs.source)[2]
     if not config.dimensions <= own.shape[1]:
-        raise UserError(f"{site} has {own.shape[1]} channels: {config.dimensions} are too many")
+        raise UserError(
+            f"analyses.subspaces.dimensions is {config.dimensions}: {site} has {own.shape[1]} "
+            "channels"
+        )
 
     # Scores of the answers to some base documents, with a change of the activation at the role.
     def score_changed(rows: Array, change: Array, answers: Array) -> AnswerScores:

@@ -33,8 +33,8 @@ def test_a_circuit_of_another_model_is_refused(config, tmp_path):
     path = tmp_path / "circuit.json"
     write_circuit(path, config, ("auto",), EDGES)
     for other, told in (
-        (planted.shape_of("mamba", layers=1), "1 layers of attention: this model has 1 of mamba"),
-        (planted.shape_of("attention"), "1 layers of attention: this model has 2 of attention"),
+        (planted.shape_of("mamba", layers=1), "1 layers of attention: the model has 1 of mamba"),
+        (planted.shape_of("attention"), "the model has 2 of attention"),
         (planted.shape_of("attention", layers=1), "its heads or feed-forward parts differ"),
     ):
         with pytest.raises(UserError, match=told):
@@ -60,4 +60,18 @@ def test_rows_of_a_wrong_length_are_refused(config, tmp_path):
     for row in (["embedding"], ["embedding", "logits", "v", "k"]):
         path.write_text(json.dumps(values | {"edges": [row]}))
         with pytest.raises(UserError, match="sender, reader, port"):
+            read_circuit(path, config)
+
+
+def test_a_mistake_in_a_file_is_told_with_its_path(config, tmp_path):
+    """Catches an edge or a port that is refused without a word of where it stands."""
+    path = tmp_path / "circuit.json"
+    write_circuit(path, config, ("auto",), EDGES)
+    values = json.loads(path.read_text())
+    for wrong, told in (
+        ({"edges": [["embedding", "logits", "v"]]}, "no edge embedding -> logits"),
+        ({"ports": ["other"]}, "other"),
+    ):
+        path.write_text(json.dumps(values | wrong))
+        with pytest.raises(UserError, match=rf"circuit\.json: .*{told}"):
             read_circuit(path, config)

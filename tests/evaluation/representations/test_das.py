@@ -106,7 +106,7 @@ def test_rows():
         ({"roles": ("valu",)}, {}, "did you mean 'value'"),
         ({"roles": ("answer",)}, {}, "'answer' lies after the query"),
         ({"variables": ("pair",)}, {}, "unknown variable 'pair'.*key, value, association"),
-        ({}, {"dimensions": 65}, "64 channels: 65"),
+        ({}, {"dimensions": 65}, "dimensions is 65: .* 64 channels"),
         ({}, {"dimensions": 0}, "dimensions is 0"),
         ({}, {"test_share": 0.001}, "160 documents.*0.001"),
         ({}, {"confidence": 1.0}, "confidence is 1.0"),
