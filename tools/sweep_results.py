@@ -1,11 +1,13 @@
 """Put what a sweep found among the documents: a row for each member, and a table of its arms.
 
     python -m tools.sweep_results --sweep=WORKDIR --name=architectures_2026
+    python -m tools.sweep_results --run=WORKDIR --arm='{"first_weights": "numpy"}' --name=NAME
 
 Adds the members that are evaluated so far to docs/results/sweeps/NAME.csv, which keeps those that
 other machines have finished, and writes into docs/experiments.md, between the marks of that name, a
 line for each arm: members that differ in their learning rates and seeds alone. Without --sweep the
-page alone is written, from the tables there.
+page alone is written, from the tables there. --run adds a run that was trained by itself, of which
+--arm says in what it differs from those beside it.
 """
 
 import json
@@ -51,6 +53,29 @@ def members_of(workdir: str) -> Iterator[tuple["RunFolder", dict[str, Any]]]:
 
     for _, run, experiment, changes in finished_members(workdir):
         yield run, _row(changes, row_of(run, experiment), run.read_summary())
+
+
+def row_of_run(workdir: str, arm: str) -> dict[str, Any]:
+    """The row of a finished run that is no member of a sweep.
+
+    Args:
+        workdir: Folder of the run.
+        arm: Its arm: an object of JSON, as the changes of a member are.
+
+    Raises:
+        UserError: If it is not finished, or `arm` is no such object.
+    """
+    from mecheval_jax.store.run_folder import RunFolder
+    from mecheval_jax.study.results import row_of
+
+    try:
+        changes = json.loads(arm)
+    except ValueError:
+        changes = None
+    if not isinstance(changes, dict):
+        raise UserError(f"--arm is {arm!r}: an object of JSON, field -> value")
+    run = RunFolder(workdir)
+    return _row(changes, row_of(run, run.experiment()), run.read_finished())
 
 
 def _row(
@@ -183,16 +208,22 @@ def main() -> None:
     root = blocks.root()
     folder = root / FOLDER
     names = sorted(path.stem for path in folder.glob("*.csv"))
-    if flags.FLAGS.sweep:
+    if flags.FLAGS.sweep and flags.FLAGS.run:
+        raise UserError("--sweep and --run are two things to add: one at a time")
+    if flags.FLAGS.sweep or flags.FLAGS.run:
         name = flags.FLAGS.name
         if name is None:
-            raise UserError("--sweep needs --name, the name of its table")
+            raise UserError("--sweep and --run need --name, the name of the table")
         begin, _ = marks_of(name)
         if begin not in (root / PAGE).read_text():
             raise UserError(f"--name is {name!r}: {PAGE} has no line {begin} for its table")
         names = [name]
         folder.mkdir(parents=True, exist_ok=True)
-        rows = pd.DataFrame(list(rows_of(flags.FLAGS.sweep)), columns=list(COLUMNS))
+        if flags.FLAGS.run:
+            found = [row_of_run(flags.FLAGS.run, flags.FLAGS.arm)]
+        else:
+            found = list(rows_of(flags.FLAGS.sweep))
+        rows = pd.DataFrame(found, columns=list(COLUMNS))
         table = folder / f"{names[0]}.csv"
         rows = merged(table, rows)
         write_table(table, rows)
@@ -203,5 +234,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_string("sweep", None, "Folder of a sweep, finished or under way.")
-    flags.DEFINE_string("name", None, "Name of its table.")
+    flags.DEFINE_string("run", None, "Folder of a finished run that is no member of a sweep.")
+    flags.DEFINE_string("arm", "{}", "In what that run differs: an object of JSON.")
+    flags.DEFINE_string("name", None, "Name of the table.")
     blocks.run(main)

@@ -5,11 +5,22 @@ import json
 import pandas as pd
 import pytest
 
+from mecheval_jax.errors import UserError
 from mecheval_jax.files import read_json, write_json
+from mecheval_jax.study.results import finished_members
 from tests.support.compilation import ROOT
 from tests.support.pages import check_written
 from tests.support.sweep_results import fill_members, make_sweep
-from tools.sweep_results import COLUMNS, draw, lines_of, marks_of, merged, put, rows_of
+from tools.sweep_results import (
+    COLUMNS,
+    draw,
+    lines_of,
+    marks_of,
+    merged,
+    put,
+    row_of_run,
+    rows_of,
+)
 
 TABLES = sorted((ROOT / "docs" / "results" / "sweeps").glob("*.csv"))
 
@@ -75,3 +86,17 @@ def test_the_table_has_its_figure(table, tmp_path):
     draw(tmp_path, [table.stem])
     drawn = (tmp_path / table.relative_to(ROOT)).with_suffix(".svg")
     assert drawn.read_bytes() == table.with_suffix(".svg").read_bytes()
+
+
+def test_a_run_by_itself_is_a_row(tmp_path):
+    """Catches a run that stands on a page and in no table, and an arm that is no object."""
+    sweep = make_sweep(tmp_path / "sweep", {"based": {(1e-3, 0): 0.9}})
+    fill_members(sweep, {0: 0.9})
+    _, run, experiment, _ = next(finished_members(str(sweep.path)))
+    run.write_config(experiment)
+    (row,) = rows_of(str(sweep.path))
+    found = row_of_run(str(run.path), '{"first_weights": "numpy"}')
+    assert found == row | {"arm": '{"first_weights": "numpy"}'}
+    for wrong in ("{", "[1]"):
+        with pytest.raises(UserError, match="an object of JSON"):
+            row_of_run(str(run.path), wrong)
