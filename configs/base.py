@@ -66,6 +66,7 @@ def base() -> ConfigDict:
     config.training.target_accuracy = config_dict.placeholder(float)
     config.training.checkpoint_every = 5000  # steps between checkpoints
     config.training.keep_checkpoints = 2  # number of newest checkpoints that are kept; 0: all
+    config.training.milestones = 0  # number of checkpoints on the way that are kept besides
     config.training.steps_per_dispatch = 100  # number of steps in one program
     config.training.gradient_accumulation = 1  # number of micro-batches of a step
     config.training.remat = "none"  # what the gradient recomputes: none, dots, full

@@ -1,5 +1,6 @@
 """What is said of a study before anything is run: its members, time, memory and disk."""
 
+import math
 from collections.abc import Sequence
 
 from mecheval_jax.console import say
@@ -8,6 +9,7 @@ from mecheval_jax.study.plans import StudyFolder, member_steps
 from mecheval_jax.study.timing import ACCELERATOR, HOUR, Clock, checkpoint_bytes, is_beyond
 from mecheval_jax.study.work import StudyRequest, Work
 from mecheval_jax.sweeps.plan import GroupPlan
+from mecheval_jax.training.config import TrainingConfig
 
 GB = 1e9
 
@@ -51,7 +53,7 @@ def announce(
     # All in all: memory of the largest group, and disk.
     states = [sum(map(checkpoint_bytes, group.experiments)) for group in left]
     kept = sum(
-        size * (group.experiments[0].training.keep_checkpoints or 10)
+        size * _kept(group.experiments[0].training)
         for size, group in zip(states, left, strict=True)
     )
     say(
@@ -59,6 +61,13 @@ def announce(
         f"all checkpoints take about {kept / GB:.0f} GB of disk in {folder.path / 'sweeps'}; what "
         f"is found, a few MB, is beside them"
     )
+
+
+def _kept(training: TrainingConfig) -> int:
+    """Number of checkpoints that a training leaves behind."""
+    if not training.keep_checkpoints:
+        return math.ceil(training.steps / training.checkpoint_every)
+    return training.keep_checkpoints + training.milestones
 
 
 def _announce_budget(work: Sequence[Work], budget: float, clock: Clock) -> None:

@@ -48,6 +48,9 @@ TINY = {
 }
 TINY_WIDTH = 16
 
+MILESTONES = 4
+"""Number of checkpoints on the way that members keep, which show when a verdict arose."""
+
 MEASURED_IN_REHEARSAL = ("ar_two_layers", "mamba_taps", "atr_held_out")
 """Experiments with interventions in a rehearsal: the usual sites, the further ones of a finding,
 and two splits of documents. In all of them it would take too long, since these programs take the
@@ -198,11 +201,14 @@ def _scaled(
             if field in base[section]:
                 base[section][field] = value
     sweep = plan(base, changes)
-    # Intervals between checkpoints are set here, since hashes of configs leave them out.
+    # Checkpoints are determined here, since hashes of configs leave them out.
     for group in sweep.groups:
         every = checkpoint_every(group.experiments, clock)
         for number in group.members:
-            changes[number] = changes[number] | {"training.checkpoint_every": every}
+            changes[number] = changes[number] | {
+                "training.checkpoint_every": every,
+                "training.milestones": MILESTONES,
+            }
     wanted = members_of(sweep.groups)
     seen = [on_split(one, "dev") for one in wanted] if experiment.both_splits else []
     hashes = (tuple(config_hash(one) for one in each) for each in (wanted, seen))

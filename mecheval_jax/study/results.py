@@ -97,7 +97,10 @@ def task_label(task: Mapping[str, Any]) -> str:
 DECISIVE = ("task", "model", "training", "evaluation")
 """Sections of a config on which a row depends."""
 
-BOOKKEEPING = {"training": ("checkpoint_every", "keep_checkpoints"), "evaluation": ("chunk",)}
+BOOKKEEPING = {
+    "training": ("checkpoint_every", "keep_checkpoints", "milestones"),
+    "evaluation": ("chunk",),
+}
 """Fields on which no number depends."""
 
 

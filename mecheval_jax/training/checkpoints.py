@@ -72,7 +72,9 @@ def _owned(tree: PyTree) -> PyTree:
 
 @dataclasses.dataclass(frozen=True)
 class _Kept:
-    """Which checkpoints are kept (a preservation policy of orbax): the newest regular ones.
+    """Which checkpoints are kept (a preservation policy of orbax).
+
+    These are the newest regular ones, and milestones.
 
     One that was saved between two intervals, where a run was told to end, is kept only as long as
     it is the newest: in the end there are those of an undisturbed run.
@@ -80,16 +82,19 @@ class _Kept:
     Attributes:
         most: Number of regular ones that are kept; all if None.
         regular: Function that says whether an undisturbed run has a checkpoint at a step.
+        milestone: Function that says whether a regular one stays however many come behind it.
     """
 
     most: int | None
     regular: Callable[[int], bool]
+    milestone: Callable[[int], bool]
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
         """Called by orbax at every save, with what is there and what is being saved."""
         steps = [one.step for one in checkpoints]
         regular = sorted(step for step in steps if self.regular(step))
-        kept = {max(steps), *(regular[-self.most :] if self.most else regular)}
+        newest = regular[-self.most :] if self.most else regular
+        kept = {max(steps), *newest, *filter(self.milestone, regular)}
         return [step in kept for step in steps]
 
 
@@ -166,6 +171,7 @@ class Checkpoints:
         keep: Number of the newest that are kept; all if None.
         regular: Function that says whether an undisturbed run has a checkpoint at a step; others
             are kept only while they are the newest.
+        milestone: Function that says which of these stay, however many come behind them.
         any_length: Whether arrays may have another first axis than was saved. Those on devices are
             cut, or filled up with zeros; those of the host are read as they are. Members of a group
             need it, which fill up other devices elsewhere.
@@ -177,11 +183,12 @@ class Checkpoints:
         keep: int | None = 2,
         *,
         regular: Callable[[int], bool] = lambda step: True,
+        milestone: Callable[[int], bool] = lambda step: False,
         any_length: bool = False,
     ):
         self._folder = folder.absolute()  # orbax refuses relative paths
         self._any_length = any_length
-        policy = _Kept(keep, regular)
+        policy = _Kept(keep, regular, milestone)
         options = ocp.CheckpointManagerOptions(preservation_policy=policy, create=True)
         # Named here, or orbax guesses the layout from the newest folder, which may be damaged.
         handler = _Summed()
@@ -193,7 +200,8 @@ class Checkpoints:
     ) -> "Checkpoints":
         """Those of a training, of which so many are kept as its config says."""
         keep = training.keep_checkpoints or None
-        return cls(folder, keep, regular=training.is_saved, any_length=any_length)
+        kept = {"regular": training.is_saved, "milestone": training.is_milestone}
+        return cls(folder, keep, **kept, any_length=any_length)
 
     def steps(self) -> list[int]:
         """Steps of which a checkpoint exists, in order."""

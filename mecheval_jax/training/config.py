@@ -43,6 +43,8 @@ class TrainingConfig(Section, section="training"):
             never.
         checkpoint_every: Number of steps between checkpoints.
         keep_checkpoints: Number of the newest checkpoints that are kept; all if None or 0.
+        milestones: Number of checkpoints on the way, evenly spread over the steps, that are kept
+            besides, so that the verdict can be followed through training.
         steps_per_dispatch: Number of steps that are dispatched as one program.
         gradient_accumulation: Number of micro-batches into which the batch of a step is cut, one
             after another, so that only one of them needs memory.
@@ -70,6 +72,7 @@ class TrainingConfig(Section, section="training"):
     target_accuracy: float | None = None
     checkpoint_every: int = 5000
     keep_checkpoints: int | None = 2
+    milestones: int = 0
     steps_per_dispatch: int = 100
     gradient_accumulation: int = 1
     remat: str = "none"
@@ -89,6 +92,7 @@ class TrainingConfig(Section, section="training"):
             )
         self.require(("at least 0, or None", lambda x: x is None or x >= 0), "keep_checkpoints")
         self.require(("at least 1, or None", lambda x: x is None or x >= 1), "training_batches")
+        self.at_least(0, "milestones")
         if self.shuffle and self.training_batches is None:
             raise UserError(
                 "training.shuffle True needs a fixed set, training.training_batches: fresh "
@@ -128,6 +132,15 @@ class TrainingConfig(Section, section="training"):
     def is_saved(self, step: int) -> bool:
         """Whether a run that nothing disturbs has a checkpoint of a step."""
         return step == self.steps or step % self.checkpoint_every == 0
+
+    def is_milestone(self, step: int) -> bool:
+        """Whether the checkpoint of a step stays: the first in or behind a share of the steps.
+
+        There is one for each of the shares i / (milestones + 1), with i from 1 to milestones.
+        """
+        shares = self.milestones + 1
+        before = max(step - self.checkpoint_every, 0)
+        return step * shares // self.steps > before * shares // self.steps
 
     def is_stop(self, step: int) -> bool:
         """Whether the loop returns to the host at a step."""

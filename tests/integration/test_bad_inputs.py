@@ -160,6 +160,7 @@ FIELDS = {
     "training.evaluate_every": ("0",),
     "training.checkpoint_every": ("0", "-5"),
     "training.keep_checkpoints": ("-1",),
+    "training.milestones": ("-1", "x"),
     "training.training_batches": ("0",),
     "training.target_accuracy": ("0", "1.5", "nan"),
     "training.gradient_accumulation": ("0",),

@@ -154,6 +154,17 @@ def test_what_is_saved_between_intervals_goes_when_it_is_not_the_newest(tmp_path
             assert checkpoints.steps() == left
 
 
+def test_milestones_stay(tmp_path):
+    """Catches a run of which nothing on the way is left, and milestones that fill the disk."""
+    training = small.experiment(steps=100, checkpoint_every=10, milestones=3).training
+    for step in (10, 20, 30, 34, 40, 50, 60, 70, 80, 90, 100):
+        # Each in a program of its own, as of a run that is resumed again and again.
+        with contextlib.closing(Checkpoints.of_training(tmp_path, training)) as checkpoints:
+            checkpoints.save(step, {"a": jnp.ones(3)})
+    with contextlib.closing(Checkpoints.of_training(tmp_path, training)) as checkpoints:
+        assert checkpoints.steps() == [30, 50, 80, 90, 100]
+
+
 REFUSALS = {
     "the file system lost it": OSError(errno.ESTALE, os.strerror(errno.ESTALE), "40"),
     "no memory": MemoryError(),

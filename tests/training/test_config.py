@@ -35,12 +35,29 @@ def test_numbers_that_would_be_others(change, message):
     small.experiment(beta2=0.9999999, warmup_fraction=1 / 3)
 
 
+@pytest.mark.parametrize(
+    ("milestones", "every", "steps"),
+    [
+        (0, 10, [100]),
+        (1, 10, [50, 100]),
+        (3, 10, [30, 50, 80, 100]),  # 25 and 75 are not saved, and the next ones are
+        (20, 30, [30, 60, 90, 100]),  # as many as there are
+        (4, 1000, [100]),
+    ],
+)
+def test_milestones_are_saved_steps(milestones, every, steps):
+    """Catches milestones that bunch, or lie where no checkpoint is."""
+    training = small.experiment(steps=100, checkpoint_every=every, milestones=milestones).training
+    saved = filter(training.is_saved, range(1, 101))
+    assert list(filter(training.is_milestone, saved)) == steps
+
+
 def test_configs_from_before_these_fields(tmp_path):
     """Catches a run of an older version that cannot be resumed."""
     folder = RunFolder(tmp_path / "run")
     folder.open(EXPERIMENT)
     values = EXPERIMENT.as_dict()
-    for name in ("gradient_accumulation", "remat", "shuffle"):
+    for name in ("gradient_accumulation", "remat", "shuffle", "milestones"):
         del values["training"][name]
     assert Experiment.from_config(values) == EXPERIMENT
     folder.open(Experiment.from_config(values))
