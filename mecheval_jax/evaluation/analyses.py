@@ -21,11 +21,11 @@ from typing import Any
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.config import AnalysesConfig
-from mecheval_jax.evaluation.memory.capacity import capacity_rows
+from mecheval_jax.evaluation.memory.capacity import capacity_rows, tasks_of_capacity
 from mecheval_jax.evaluation.memory.components import component_rows
-from mecheval_jax.evaluation.memory.editing import editing_rows
-from mecheval_jax.evaluation.memory.generalization import generalization_rows
-from mecheval_jax.evaluation.memory.overwriting import overwriting_rows
+from mecheval_jax.evaluation.memory.editing import check_editing, editing_rows
+from mecheval_jax.evaluation.memory.generalization import generalization_rows, settings_of
+from mecheval_jax.evaluation.memory.overwriting import check_overwriting, overwriting_rows
 from mecheval_jax.evaluation.patching import (
     attribution_patching,
     circuit_metrics,
@@ -37,9 +37,9 @@ from mecheval_jax.evaluation.patching.effects import effects
 from mecheval_jax.evaluation.patching.grid import grid
 from mecheval_jax.evaluation.representations.counterfactuals import variables_of
 from mecheval_jax.evaluation.representations.das import subspace_rows
-from mecheval_jax.evaluation.representations.effective_attention import attention_rows
+from mecheval_jax.evaluation.representations.effective_attention import attention_rows, check_linear
 from mecheval_jax.evaluation.representations.logit_lens import lens_rows
-from mecheval_jax.evaluation.representations.probes import probe_rows
+from mecheval_jax.evaluation.representations.probes import probe_rows, targets_of
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.site_path import SitePath
 
@@ -85,13 +85,7 @@ def _probes(subject: Subject, options: AnalysesConfig, sites: Sites) -> Tables:
 
 def _subspaces(subject: Subject, options: AnalysesConfig, sites: Sites) -> Tables:
     inputs = [SitePath(layer, "block_input").path for layer in range(1, subject.config.layers)]
-    known, asked = ("key", "value", "query"), subject.evaluation.roles
-    roles = tuple(role for role in known if role in asked)
-    if not roles:
-        raise UserError(
-            f"subspaces are searched at {', '.join(known)}: evaluation.roles, "
-            f"{', '.join(asked)}, has none of them"
-        )
+    roles = _searched_roles(subject)
     searched = dataclasses.replace(
         subject,
         batch=subject.more_documents(options.subspaces.documents),
@@ -101,6 +95,35 @@ def _subspaces(subject: Subject, options: AnalysesConfig, sites: Sites) -> Table
     variables = variables_of(subject.task)
     return {"subspaces": subspace_rows(searched, options.subspaces, places, variables)}
 
+
+def _searched_roles(subject: Subject) -> tuple[str, ...]:
+    known, asked = ("key", "value", "query"), subject.evaluation.roles
+    roles = tuple(role for role in known if role in asked)
+    if not roles:
+        raise UserError(
+            f"subspaces are searched at {', '.join(known)}: evaluation.roles, "
+            f"{', '.join(asked)}, has none of them"
+        )
+    return roles
+
+
+def _check_roles(subject: Subject, _: AnalysesConfig) -> None:
+    subject.evaluation.check_against(subject.task)
+
+
+CHECKS: dict[str, Callable[[Subject, AnalysesConfig], object]] = {
+    "gradients": _check_roles,
+    "circuits": _check_roles,
+    "probes": lambda subject, options: targets_of(subject, options.probes),
+    "subspaces": lambda subject, _: _searched_roles(subject),
+    "attention": lambda subject, _: check_linear(subject),
+    "capacity": lambda subject, options: tasks_of_capacity(subject, options.capacity),
+    "generalization": lambda subject, options: settings_of(subject, options.generalization),
+    "editing": lambda subject, _: check_editing(subject),
+    "overwriting": lambda subject, _: check_overwriting(subject),
+}
+"""What refuses an analysis that the task, the model or the options do not allow, before any is
+measured; what only the answers show is refused later."""
 
 ANALYSES: dict[str, Callable[[Subject, AnalysesConfig, Sites], Tables]] = {
     "gradients": _gradients,

@@ -20,7 +20,7 @@ from mecheval_jax.models.language_model import LanguageModel, initialize
 from mecheval_jax.reporting.figures import analyses as figures
 from mecheval_jax.reporting.html import comparison, report
 from mecheval_jax.reporting.terminal import tables
-from tests.support import forked, small
+from tests.support import forked, planted, small
 from tests.support.compilation import ROOT
 
 FEW = ("probes.documents=128", "subspaces.documents=128")
@@ -172,6 +172,45 @@ def test_mistakes(workdirs, tmp_path):
         runs.analyze(workdirs / "based", ["probe"])
     with pytest.raises(UserError, match="holds no run"):
         runs.analyze(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("gradients", {"corruptions": ("valu",)}, "did you mean 'value'"),
+        ("circuits", {"roles": ("valu",)}, "did you mean 'value'"),
+        ("probes", {"settings": ["probes.targets=kee"]}, "'kee'"),
+        ("subspaces", {"roles": ("next_key",)}, "has none of them"),
+        ("capacity", {"settings": ["capacity.pairs=1000000"]}, "1,?000,?000"),
+        ("generalization", {"settings": ["generalization.settings=pears=3"]}, "'pears'"),
+        ("overwriting", {}, "no role 'old_value'"),
+    ],
+)
+def test_what_is_not_possible_is_refused_before_anything_is_measured(
+    name, changes, message, workdirs, monkeypatch
+):
+    """Catches a mistake in the last analysis that is found when all others are done."""
+    measured = []
+    monkeypatch.setitem(analyses.ANALYSES, "lens", lambda *_: measured.append("lens") or {})
+    with pytest.raises(UserError, match=message):
+        runs.analyze(workdirs / "based", ["lens", name], **changes)
+    assert not measured
+
+
+def test_mixers_without_matrices_or_states_are_refused_first():
+    """Catches an analysis of the mixer that is refused when others are done."""
+    options = AnalysesConfig()
+
+    def subject_of(mixer):
+        return planted.lively_subject(mixer, planted.EVALUATION)
+
+    attention, lstm = subject_of("attention"), subject_of("lstm")
+    with pytest.raises(UserError, match="has no effective attention"):
+        analyses.CHECKS["attention"](lstm, options)
+    analyses.CHECKS["attention"](attention, options)
+    with pytest.raises(UserError, match="no site write"):
+        analyses.CHECKS["editing"](attention, options)
+    analyses.CHECKS["editing"](subject_of("delta_net"), options)
 
 
 def test_no_document_is_fitted_and_held_out(tmp_path):

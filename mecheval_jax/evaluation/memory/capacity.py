@@ -67,13 +67,7 @@ def capacity_rows(subject: Subject, options: CapacityConfig) -> Iterator[dict[st
     Raises:
         UserError: If documents have no number of pairs, or a requested number is not possible.
     """
-    if getattr(subject.task, "pairs", None) is None:
-        raise UserError(
-            f"{type(subject.task).__name__} has no number of pairs (task.pairs), by which capacity "
-            "is measured; recall of other sizes: --analyses=generalization"
-        )
-    _, largest = size_of(subject.task)
-    tasks = _tasks(subject, options.pairs, largest)
+    tasks = tasks_of_capacity(subject, options)
     sizes = tuple(tasks)
     batches = documents_of_sizes(subject, list(tasks.values()))
     evaluation, rows, counts = subject.evaluation, [], []
@@ -119,15 +113,26 @@ def capacity_rows(subject: Subject, options: CapacityConfig) -> Iterator[dict[st
         yield row("additive_threshold", last, additive_capacity(numbers))
 
 
-def _tasks(subject: Subject, sizes: tuple[int, ...] | None, largest: int) -> dict[int, Task]:
-    """The task with each number of pairs; by default with every one of `_powers` that it can have.
+def tasks_of_capacity(subject: Subject, options: CapacityConfig) -> dict[int, Task]:
+    """The subject's task with each number of pairs.
+
+    Args:
+        subject: Model and its task.
+        options: Numbers of pairs; powers of two up to the subject's own if it names none.
 
     Raises:
-        UserError: If a number that was asked for is not possible.
+        UserError: If documents have no number of pairs, or a number that was asked for is not
+            possible.
     """
     task, model = subject.task, subject.config
-    if sizes:
-        return {size: resized(task, of_size(task, size), model) for size in sizes}
+    if getattr(task, "pairs", None) is None:
+        raise UserError(
+            f"{type(task).__name__} has no number of pairs (task.pairs), by which capacity "
+            "is measured; recall of other sizes: --analyses=generalization"
+        )
+    if options.pairs:
+        return {size: resized(task, of_size(task, size), model) for size in options.pairs}
+    _, largest = size_of(task)
     found, why = tasks_of_sizes(task, _powers(largest), model)
     if why is not None and largest not in found:
         raise why

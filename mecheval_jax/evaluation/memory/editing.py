@@ -26,8 +26,8 @@ import numpy as np
 from mecheval_jax.array_types import Array, Float, PyTree
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.memory.closed_form import closed_form_error
-from mecheval_jax.evaluation.memory.questions import asked_pairs, asking
-from mecheval_jax.evaluation.memory.removal import MemoryPlace, find_memory
+from mecheval_jax.evaluation.memory.questions import asked_pairs, asking, check_pairs
+from mecheval_jax.evaluation.memory.removal import MemoryPlace, find_memory, memories
 from mecheval_jax.evaluation.memory.surgery import Surgery
 from mecheval_jax.evaluation.question import Question
 from mecheval_jax.evaluation.rows import describe
@@ -50,6 +50,9 @@ DOCUMENTS = 128
 
 PARTS = 3
 """Number of parts into which other pairs are sorted, by the cosine of their key with k."""
+
+WRITTEN = ("write",)
+"""Sites in a mixer at which pairs are removed: of those, states alone can be edited."""
 
 OPERATIONS = ("none", "edit", "erase")
 QUESTIONS = {"edited": slice(0, 1), "donor": slice(1, 2), "others": slice(2, None)}
@@ -76,6 +79,16 @@ def factors_of(
     return key, jnp.where(square > 0, value / jnp.where(square > 0, square, 1), 0)
 
 
+def check_editing(subject: Subject) -> None:
+    """Check that documents have pairs, and some layer a state that is written.
+
+    Raises:
+        UserError: If they have none, or no layer has.
+    """
+    check_pairs(subject.task)
+    memories(subject, WRITTEN)
+
+
 def editing_rows(subject: Subject) -> Iterator[dict[str, Any]]:
     """The effect of each operation on the answers; gives the long table.
 
@@ -91,7 +104,7 @@ def editing_rows(subject: Subject) -> Iterator[dict[str, Any]]:
             pair with no token at the place.
     """
     batch = asked_pairs(subject, PAIRS, DOCUMENTS)
-    removed, _ = find_memory(subject, asking(batch, 0), ("write",))
+    removed, _ = find_memory(subject, asking(batch, 0), WRITTEN)
     place = removed.places[removed.best]
     found = jax.device_get(edit(subject, batch, place, PAIRS))
     if not found["present"].any():

@@ -40,7 +40,7 @@ def generalization_rows(
     Raises:
         UserError: If a setting is not possible, or no other size is.
     """
-    tasks = {TRAINED: subject.task} | _tasks(subject, options)
+    tasks = {TRAINED: subject.task} | settings_of(subject, options)
     batches = documents_of_sizes(subject, list(tasks.values()))
     evaluation = subject.evaluation
     bootstrap = Bootstrap([evaluation.documents], evaluation.resamples, evaluation.seed)
@@ -58,8 +58,12 @@ def generalization_rows(
         yield place | {"metric": "floor", "value": floors["best"], "low": None, "high": None}
 
 
-def _tasks(subject: Subject, options: GeneralizationConfig) -> dict[str, Task]:
-    """The task of every requested setting or, by default, of every possible one."""
+def settings_of(subject: Subject, options: GeneralizationConfig) -> dict[str, Task]:
+    """The task of every requested setting or, by default, of every possible one.
+
+    Raises:
+        UserError: If a setting is not possible, or no other size is.
+    """
     task, model = subject.task, subject.config
     if options.settings is not None:
         return {each: resized(task, changes_of(each, task), model) for each in options.settings}

@@ -26,7 +26,7 @@ import numpy as np
 
 from mecheval_jax.array_types import Array
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.memory.removal import MemoryPlace, find_memory
+from mecheval_jax.evaluation.memory.removal import MemoryPlace, find_memory, memories
 from mecheval_jax.evaluation.question import Question, corruption_key
 from mecheval_jax.evaluation.rows import describe
 from mecheval_jax.evaluation.subject import Subject
@@ -68,10 +68,7 @@ def overwriting_rows(subject: Subject) -> Iterator[dict[str, Any]]:
     Raises:
         UserError: If documents have no old value, or the model has no memory to remove pairs from.
     """
-    if OLD not in subject.task.role_names:
-        raise UserError(
-            f"no overwritten pair to look for: the task has no role {OLD!r}; forgetting_recall has"
-        )
+    check_overwriting(subject)
     batch, evaluation = subject.batch, subject.evaluation
     found, where = find_memory(subject, batch, together=True)
     place = found.places[found.best]
@@ -95,6 +92,19 @@ def overwriting_rows(subject: Subject) -> Iterator[dict[str, Any]]:
     lost = clean["new_probability"] - new["new_probability"]
     yield row("recovered", bootstrap.ratio(gained, lost, present))
     yield row("trace", _trace(subject, batch, bootstrap)) | dict.fromkeys(place.cells())
+
+
+def check_overwriting(subject: Subject) -> None:
+    """Check that documents have an overwritten pair, and the model a memory.
+
+    Raises:
+        UserError: If they have no old value, or there is nothing to remove pairs from.
+    """
+    if OLD not in subject.task.role_names:
+        raise UserError(
+            f"no overwritten pair to look for: the task has no role {OLD!r}; forgetting_recall has"
+        )
+    memories(subject)
 
 
 def _length(change: np.ndarray) -> np.ndarray:

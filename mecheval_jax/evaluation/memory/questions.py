@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.memory.sizes import resized
 from mecheval_jax.evaluation.subject import Subject
-from mecheval_jax.tasks.base import Batch
+from mecheval_jax.tasks.base import Batch, Task
 from mecheval_jax.tasks.geometry import PAIR
 from mecheval_jax.training.data import evaluation_batch
 
@@ -22,9 +22,7 @@ def asked_pairs(subject: Subject, pairs: int, documents: int) -> Batch:
         UserError: If the task cannot ask several pairs, each by its key's token.
     """
     task, evaluation = subject.task, subject.evaluation
-    for role in PAIR:
-        if role not in task.role_names:
-            raise UserError(f"no pairs to ask for: the task has no role {role!r}")
+    check_pairs(task)
     if getattr(task, "queries", pairs) < pairs:
         task = resized(task, {"queries": pairs}, subject.config)
     count = min(documents, evaluation.documents)
@@ -36,6 +34,17 @@ def asked_pairs(subject: Subject, pairs: int, documents: int) -> Batch:
     if getattr(task, "question", 1) > 1 or not bool((asked == keys).all()):
         raise UserError("pairs cannot be asked one by one: a question is not the key's token alone")
     return batch
+
+
+def check_pairs(task: Task) -> None:
+    """Check that documents have pairs that can be asked.
+
+    Raises:
+        UserError: If they have no role of a pair.
+    """
+    for role in PAIR:
+        if role not in task.role_names:
+            raise UserError(f"no pairs to ask for: the task has no role {role!r}")
 
 
 def asking(batch: Batch, number: int) -> Batch:

@@ -5,6 +5,7 @@ Here they are computed from activations on a document. For attention they are it
 mixers entries may be negative and rows need not sum to 1.
 """
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -61,21 +62,36 @@ def reduce_heads(mixing: MixingMatrices) -> Float[Array, "documents heads destin
     return jnp.sqrt((mixing.matrices**2).mean(axis=1, keepdims=True))
 
 
+def check_linear(subject: Subject) -> None:
+    """Check that all mixers are linear in their values; nothing is computed.
+
+    Raises:
+        UserError: If one is not.
+    """
+    looked_at = functools.partial(_reduced, subject.model)
+    jax.eval_shape(looked_at, subject.params, _first_document(subject))
+
+
+def _first_document(subject: Subject) -> Array:
+    """Tokens of the first document, without padding; an axis of one document before them."""
+    return subject.batch.tokens[:1, : int(subject.batch.lengths[0])]
+
+
+def _reduced(model: LanguageModel, params: PyTree, tokens: Array) -> list[Array]:
+    """The matrices of every layer on one document, for display."""
+    config, activations = model.config, capture(model, params, tokens)
+    layers = range(config.layers)
+    mixing = (effective_attention(config, params, activations, layer) for layer in layers)
+    return [reduce_heads(each)[0] for each in mixing]
+
+
 def attention_rows(subject: Subject) -> Iterator[dict[str, Any]]:
     """The matrices of every layer on the first document; gives the long table, one entry a row."""
-    config, batch = subject.config, subject.batch
-    length = int(batch.lengths[0])
-    tokens = batch.tokens[:1, :length]
+    tokens = _first_document(subject)
+    length = tokens.shape[1]
     names = [subject.task.name_of(int(token)) for token in tokens[0]]
-
-    @jax.jit
-    def reduced(params: PyTree) -> list[Array]:
-        activations = capture(subject.model, params, tokens)
-        layers = range(config.layers)
-        mixing = (effective_attention(config, params, activations, layer) for layer in layers)
-        return [reduce_heads(each)[0] for each in mixing]
-
-    for layer, heads in enumerate(jax.device_get(reduced(subject.params))):
+    reduced = jax.jit(_reduced, static_argnums=0)(subject.model, subject.params, tokens)
+    for layer, heads in enumerate(jax.device_get(reduced)):
         for head, matrix in enumerate(heads):
             title = f"layer {layer}" + (f", head {head}" if len(heads) > 1 else "")
             for i, j in zip(*np.tril_indices(length), strict=True):

@@ -89,9 +89,7 @@ def probe_rows(
     """
     batch, roles, seed = subject.batch, subject.evaluation.roles, subject.evaluation.seed
     chosen = chosen_sites(sites, subject.config)
-    for role in roles:
-        choose("role", role, batch.roles)
-    targets = {name: _target(batch, name, seed) for name in config.targets or _known(batch)}
+    targets = {name: _target(batch, name, seed) for name in targets_of(subject, config)}
     documents = len(batch.tokens)
     tested_documents = count_held_out("probes", config.test_share, documents)
     order = np.random.default_rng([seed, 1]).permutation(documents)
@@ -139,6 +137,26 @@ def _gather(
     return {site: jnp.swapaxes(values, 0, 1) for site, values in found.items()}
 
 
+def targets_of(subject: Subject, config: ProbesConfig) -> tuple[str, ...]:
+    """Names of the targets: those of the options, or the key, value and pair that documents have.
+
+    Raises:
+        UserError: If documents lack a role that is named, or all of these.
+    """
+    batch = subject.batch
+    for role in subject.evaluation.roles:
+        choose("role", role, batch.roles)
+    for name in config.targets or ():
+        for part in _parts_of(name):
+            choose("analyses.probes.targets", part, batch.roles)
+    return tuple(config.targets or _known(batch))
+
+
+def _parts_of(target: str) -> tuple[str, ...]:
+    """Roles whose tokens together are a target."""
+    return ("key", "value") if target == PAIR else (target,)
+
+
 def _known(batch: Batch) -> tuple[str, ...]:
     """The targets key, value and pair that documents have.
 
@@ -155,9 +173,7 @@ def _known(batch: Batch) -> tuple[str, ...]:
 
 
 def _target(batch: Batch, name: str, seed: int) -> _Target:
-    parts = ("key", "value") if name == PAIR else (name,)
-    for part in parts:
-        choose("analyses.probes.targets", part, batch.roles)
+    parts = _parts_of(name)
     positions = [np.asarray(batch.roles[part][:, 0]) for part in parts]
     present = np.all([position >= 0 for position in positions], axis=0)
     if not present.any():
