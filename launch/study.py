@@ -33,11 +33,12 @@ def main():
     """Run the program."""
     from configs.study import config_of
     from mecheval_jax.study import run
+    from mecheval_jax.study.group_names import plain
     from mecheval_jax.sweeps.run import SweepOutcome, report_failures
 
     request = run.StudyRequest(
         SCALE.value, tuple(ONLY.value), BUDGET.value, SMOKE.value, INTERVENTIONS.value,
-        tuple(TABLES.value), DRY_RUN.value, tuple(GROUPS.value),
+        tuple(TABLES.value), DRY_RUN.value, plain(GROUPS.value),
     )  # fmt: skip
     outcome = run.run_study(WORKDIR.value, request, config_of)
     report_failures(SweepOutcome(outcome.failed))

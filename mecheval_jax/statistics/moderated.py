@@ -20,6 +20,10 @@ How alike groups are, d0, is badly known, and whoever takes them to be more alik
 calls too much certain: by the moments of their logarithms, as limma has it, p-values of one in a
 thousand come out two to eight times as often where there are ten to fifty groups. So d0 is the
 smallest that the likelihood of all variances does not exclude at 95 %.
+
+A group whose own variance is far above what the prior lets expect is no group of this kind, and is
+judged by itself: its runs may fall into two sorts, as those of no other group do. (Phipson et al.
+2016, https://doi.org/10.1214/16-AOAS920, give such groups a prior of fewer degrees.)
 """
 
 from collections.abc import Hashable, Sequence
@@ -35,6 +39,10 @@ DEGREES = np.geomspace(0.1, 1_000, 81)
 
 EXCLUDED = 1.92
 """Log-likelihood below the largest from which a d0 is excluded: half of chi-square's 95 %."""
+
+
+UNLIKELY = 0.01
+"""Probability of so large a variance below which the prior is not that of the group."""
 
 
 class Prior(NamedTuple):
@@ -55,8 +63,18 @@ class Prior(NamedTuple):
         whole = self.degrees + degrees
         if whole == 0:
             return 0.0, 0.0
+        if self._is_foreign(variance, degrees):
+            return variance, degrees
         both = (self.degrees * self.variance + degrees * variance) / whole
         return both, min(whole, self.pooled)
+
+    def _is_foreign(self, variance: float, degrees: float) -> bool:
+        """Whether a group's own variance is too large to be drawn from the prior."""
+        from scipy.special import fdtrc  # imported late: training does not need it
+
+        if not (self.degrees and degrees and self.variance):
+            return False
+        return bool(fdtrc(degrees, self.degrees, variance / self.variance) < UNLIKELY)
 
     def times(self, factor: float) -> "Prior":
         """The prior of a number that is this one times a factor."""

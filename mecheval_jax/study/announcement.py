@@ -29,6 +29,12 @@ def announce(
     """
     # Experiment by experiment, the time of what is left of it.
     left: list[GroupPlan] = []
+    here = f"_{request.scale}" + "_smoke" * request.smoke
+    if others := [path.name for path in folder.tables() if not path.stem.endswith(here)]:
+        say(
+            f"{folder.path} has results of other scales, {', '.join(others)}: of these a member "
+            "counts where its config is the same"
+        )
     for each in work:
         part, groups = each.part, each.to_train
         members = sum(len(group.members) for group in groups)

@@ -4,6 +4,7 @@ A group's folder is named after its mixer and width alone (``001_mamba_width_64`
 of an experiment share these: they differ in their task, depth, options or positions.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,15 @@ def named(groups: Sequence[GroupPlan]) -> dict[str, str]:
         Name of a group -> that name with its peculiarities.
     """
     return {name: _with(name, words) for name, words in peculiarities(groups).items()}
+
+
+def plain(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of groups as their folders have them, of names as `named` gives them.
+
+    Args:
+        names: Names, which may have been cut at the commas between peculiarities.
+    """
+    return tuple(re.sub(r"\s*\([^()]*\)", "", ",".join(names)).split(",")) if names else ()
 
 
 def listed(groups: Sequence[GroupPlan], among: Sequence[GroupPlan]) -> str:

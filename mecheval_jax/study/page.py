@@ -315,7 +315,7 @@ FINDING_COLUMNS = ("", "finding", "verdict", "here [95 %]", "published", "why", 
 def _row(one: Judgement) -> tuple[str, ...]:
     judged = "" if one.verdict == NOT_RUN else f"{one.claims_judged} of {one.claims} claims"
     where = f" ({one.at_widths})" if one.at_widths else ""
-    verdict = f"{one.verdict}, on {judged}{where}" if one.is_partial else one.verdict
+    verdict = f"{one.verdict}, on {judged}{where}" if one.is_partial else f"{one.verdict}{where}"
     if judged and one.not_run:
         judged += f"; without: {one.not_run}"
     return (

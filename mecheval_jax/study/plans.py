@@ -76,6 +76,10 @@ class StudyFolder(Folder):
         """The path of the results of a `ScaledExperiment`, by the part's name."""
         return self.results / f"{name}.csv"
 
+    def tables(self) -> list[pathlib.Path]:
+        """Paths of all tables of results that are there, of every scale."""
+        return sorted(self.results.glob("*.csv"))
+
     def known(self, others: Iterable[str | pathlib.Path] = ()) -> pd.DataFrame:
         """Rows of all tables, of every scale; see `study.tables.merged`.
 
@@ -85,7 +89,7 @@ class StudyFolder(Folder):
         Raises:
             UserError: If a table was edited, or two tables have other numbers of a member.
         """
-        return read_tables((*others, *sorted(self.results.glob("*.csv"))))
+        return read_tables((*others, *self.tables()))
 
     def beside(self, name: str, others: Iterable[str | pathlib.Path] = ()) -> pd.DataFrame:
         """The same of all tables but one.
@@ -94,8 +98,7 @@ class StudyFolder(Folder):
             name: Name of the table that is left out.
             others: As of `known`.
         """
-        own = {*self.results.glob("*.csv")} - {self.table(name)}
-        return read_tables((*others, *sorted(own)))
+        return read_tables((*others, *(one for one in self.tables() if one != self.table(name))))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -46,6 +46,9 @@ NUMBERS = tuple(name for name in (*CONFIG, *ANSWERS) if name not in (*TEXTS, *LA
 SHARES = ("accuracy", "dev_accuracy", "floor")
 """Columns of numbers from 0 to 1."""
 
+COUNTS = ("width", "layers", "steps", "documents", "dev_documents")
+"""Columns of whole numbers from 1 on."""
+
 MEMBER = ["config_hash", "split"]
 """Columns that identify a row."""
 
@@ -120,15 +123,15 @@ def read_table(path: str | pathlib.Path) -> pd.DataFrame:
             raise ValueError(f"it lacks the column {lacking[0]!r}")
         numbers = {name: pd.to_numeric(table[name]) for name in NUMBERS}
         table = table.assign(**numbers, option=table["option"].fillna(""))
-        if wrong := _wrong_share(table):
+        if wrong := _wrong_number(table):
             raise ValueError(wrong)
     except (ValueError, TypeError) as error:
         raise damaged(path, one_line(error, 300)) from None
     return table.reindex(columns=list(COLUMNS))
 
 
-def _wrong_share(table: pd.DataFrame) -> str:
-    """What is wrong with the accuracies of a table; "" if nothing is.
+def _wrong_number(table: pd.DataFrame) -> str:
+    """What is wrong with the accuracies and counts of a table; "" if nothing is.
 
     A member that diverged before it was evaluated has none.
     """
@@ -136,6 +139,10 @@ def _wrong_share(table: pd.DataFrame) -> str:
         wrong = table[table[name].notna() & ~table[name].between(0, 1)]
         for _, row in wrong.head(1).iterrows():
             return f"{name} of {member_words(row)} is {row[name]:g}, and must be from 0 to 1"
+    for name in COUNTS:
+        wrong = table[(table[name] < 1) | (table[name] % 1 > 0)]
+        for _, row in wrong.head(1).iterrows():
+            return f"{name} of {member_words(row)} is {row[name]:g}, and must be 1, 2, 3, ..."
     lacking = table[table["accuracy"].isna() & table["diverged_at"].isna()]
     for _, row in lacking.head(1).iterrows():
         return f"{member_words(row)} has no accuracy, and did not diverge"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from mecheval_jax.errors import UserError, choose
+from mecheval_jax.fields import check_once
 from mecheval_jax.store.sweep_folder import MEASURED
 from mecheval_jax.study.experiments import SCALES, experiment_named
 from mecheval_jax.study.plans import MEASURED_IN_REHEARSAL, ScaledExperiment, StudyFolder
@@ -48,6 +49,7 @@ class StudyRequest:
             experiment_named(name)
         if self.budget is not None and not self.budget >= 0:
             raise UserError(f"--budget is {self.budget}: hours, 0 or more")
+        check_once("--only", self.only)
         if self.groups and len(self.only) != 1:
             named = ",".join(self.groups)
             raise UserError(f"--groups={named}: groups of one experiment, to be named by --only")

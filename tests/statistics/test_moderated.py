@@ -47,6 +47,16 @@ def test_a_group_by_itself_and_one_of_one():
     assert prior.times(10) == (pytest.approx(20.0), 3.0, math.inf)
 
 
+def test_a_group_of_two_sorts_is_judged_by_itself():
+    """Catches a spread that is taken from groups of one sort, where a third of the runs differ."""
+    prior = Prior(1e-4, 100.0, pooled=1000.0)
+    assert prior.moderated(0.22, 14) == (0.22, 14)
+    assert prior.moderated(2e-4, 14) == (pytest.approx((100e-4 + 14 * 2e-4) / 114), 114)
+    assert prior.moderated(0.0, 14)[1] == 114  # a smaller one is as the others are
+    unlike = Prior(1e-4, 0.5)
+    assert unlike.moderated(0.1, 2) == (pytest.approx((0.5e-4 + 0.2) / 2.5), 2.5)
+
+
 def test_no_variance_is_known_better_than_by_all_groups():
     """Catches a normal law where five groups of two are alike by chance, and a lost limit."""
     alike = prior_of([0.25] * 5, [1.0] * 5, 1e-6)

@@ -8,6 +8,7 @@ from configs.study import config_of
 from mecheval_jax.study.announcement import announce
 from mecheval_jax.study.plans import StudyFolder, experiments_at
 from mecheval_jax.study.results import table_of
+from mecheval_jax.study.tables import write_table
 from mecheval_jax.study.timing import Clock
 from mecheval_jax.study.work import StudyRequest, work_of
 
@@ -51,6 +52,19 @@ def test_a_budget_for_a_part(said):
     assert 0 < begun < every == begun + out
     assert float(re.findall(r"about ([\d.]+) h", total)[0]) <= 3.0
     assert out == sum(line.count("_width_") for line in left)
+
+
+def test_results_of_another_scale(parts, tmp_path, capfd):
+    """Catches results that are there, and a plan that says nothing of them."""
+    folder, clock = StudyFolder(tmp_path), Clock(1)
+    write_table(folder.table("ar_layers_device"), table_of([]))
+    request = StudyRequest(dry_run=True)
+    announce([work_of(parts[0], folder, table_of([]), request)], folder, request, clock)
+    first = capfd.readouterr().err.splitlines()[0]
+    assert "has results of other scales, ar_layers_device.csv: of these a member counts" in first
+    request = StudyRequest(scale="device", dry_run=True)
+    announce([], folder, request, clock)
+    assert "other scales" not in capfd.readouterr().err
 
 
 def test_a_budget_for_all(said, parts):

@@ -3,7 +3,7 @@
 import pytest
 
 from configs.study import config_of
-from mecheval_jax.study.group_names import listed, named, peculiarities
+from mecheval_jax.study.group_names import listed, named, peculiarities, plain
 from mecheval_jax.sweeps.plan import plan
 
 
@@ -22,6 +22,13 @@ def test_no_two_groups_have_one_name(name):
     words = peculiarities(groups)
     told = {(group.name.partition("_")[2], *words[group.name]) for group in groups}
     assert len(told) == len(groups)
+
+
+def test_names_may_be_copied_from_a_plan():
+    """Catches a name that was printed and is refused, and one that a comma cuts in two."""
+    printed = ["000_mamba_width_64 (3 layers", " d_conv=6)", "001_based_width_32"]
+    assert plain(printed) == ("000_mamba_width_64", "001_based_width_32")
+    assert plain([]) == ()
 
 
 def test_names():

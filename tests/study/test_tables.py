@@ -116,6 +116,8 @@ def test_what_was_trained_again_beside_another_member(capfd):
 @pytest.mark.parametrize(
     ("values", "said"),
     [
+        ({"documents": 0}, "documents of attention, .* is 0, and must be 1, 2, 3"),
+        ({"width": 64.5}, "width of attention, .* is 64.5, and must be 1, 2, 3"),
         ({"accuracy": 1.7}, "accuracy of attention, .* is 1.7, and must be from 0 to 1"),
         ({"accuracy": -0.1}, "is -0.1, and"),
         ({"accuracy": float("inf")}, "is inf, and"),

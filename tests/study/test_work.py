@@ -34,6 +34,7 @@ def test_a_group_that_is_not_there(tmp_path, nothing_is_left):
         ({"budget": -1.0}, "--budget is -1"),
         ({"groups": ("000_mamba",)}, "--groups=000_mamba: groups of one experiment, to be"),
         ({"interventions": "some"}, "'some'"),
+        ({"only": ("ar_rates", "ar_rates"), "groups": ("000",)}, "--only names ar_rates twice"),
     ],
 )
 def test_mistakes(values, message):

@@ -21,8 +21,8 @@ from mecheval_jax.study.results import CONVOLVED, READ
 REVERSE = "AR reverse"
 
 
-@finding(26, "Reverse recall (three layers): the pair is held at the later token; Mamba reaches "
-         "97 % at width 256, where attention and Based collapse",
+@finding(26, "Reverse recall (three layers): attention holds the pair at the later token; Mamba "
+         "reaches 97 % at width 256, where attention and Based collapse",
          "mamba", "collapse", "later token")  # fmt: skip
 def reverse_recall(cells: StudyCells) -> Iterator[Claim]:
     """Accuracy by width, and restored shares at both tokens of the asked pair."""

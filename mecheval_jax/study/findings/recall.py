@@ -1,13 +1,23 @@
 """Findings 1 to 14: associative recall, 16 pairs of 4,096 keys and values."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+
+import pandas as pd
 
 from mecheval_jax.site_path import SitePath
 from mecheval_jax.study.cells import StudyCells
-from mecheval_jax.study.findings.margins import ACCURACY, ATTRIBUTION, HALF, LITTLE, MIXERS
+from mecheval_jax.study.findings.margins import (
+    ACCURACY,
+    ATTRIBUTION,
+    HALF,
+    LITTLE,
+    MIXERS,
+    MOST,
+)
 from mecheval_jax.study.judgement import finding
 from mecheval_jax.study.published.tables import WIDTHS
 from mecheval_jax.study.quantities import Claim, Quantity, all_of, any_of
+from mecheval_jax.study.results import INPUT, column_of
 
 GUESS = 1 / 16
 """Accuracy of a guess among the values of a document."""
@@ -64,8 +74,7 @@ def inductive_runs(cells: StudyCells) -> Iterator[Claim]:
     """Restored shares of every run at the input of layer 1."""
     for mixer in ("attention", "based"):
         runs = cells.learned(mixer)
-        if runs.empty:
-            yield Claim(f"runs of {mixer} that learn", mixer)
+        yield from _without_runs(mixer, WIDTHS[1:], runs, mixer)
         for at_value in cells.each(runs, "value"):
             yield at_value.above(1 - ATTRIBUTION, mixer)
         for role in ("query", "key"):
@@ -80,8 +89,9 @@ def direct_runs(cells: StudyCells) -> Iterator[Claim]:
     """Restored shares of every run at the input of layer 1, and of the best run."""
     for mixer in ("mamba", "hyena"):
         runs = cells.learned(mixer)
+        widths = WIDTHS if mixer == "mamba" else WIDTHS[-2:]
+        yield from _without_runs(mixer, widths, runs, f"{mixer} at the value")
         if runs.empty:
-            yield Claim(f"runs of {mixer} that learn", f"{mixer} at the value")
             continue
         for at_value in cells.each(runs, "value"):
             yield at_value.near(0.0, ATTRIBUTION, f"{mixer} at the value")
@@ -92,6 +102,20 @@ def direct_runs(cells: StudyCells) -> Iterator[Claim]:
             yield together.below(1 + ATTRIBUTION, f"{mixer} together")
             # A share that is missing at one place is at the other, or they would not be traded.
             yield together.above(HALF, f"{mixer} together")
+        weaker = runs[runs[column_of(INPUT, "query")] < 1 - ATTRIBUTION]
+        name = f"the mean over weaker runs of {mixer}"
+        if not weaker.empty:
+            at_key = cells.attribution(weaker, "key", name=name)
+            yield at_key.above(ATTRIBUTION, f"{mixer} trades")
+
+
+def _without_runs(
+    mixer: str, widths: Iterable[int], runs: pd.DataFrame, part: str
+) -> Iterator[Claim]:
+    """Claims that nothing is known of, for widths that learn in the study and have no run here."""
+    for width in widths:
+        if width not in set(runs["width"]):
+            yield Claim(f"runs of {mixer} of width {width} that learn", part)
 
 
 @finding(7, "A run of BaseConv at width 256 has partial induction (57 % at the value token)",
@@ -125,9 +149,9 @@ def one_layer_is_enough(cells: StudyCells) -> Iterator[Claim]:
 
 
 THIRD_LAYER = {
-    # bounds of the difference, where a third layer changes much
-    ("mamba", 32): (None, -LITTLE),
-    ("hyena", 256): (None, 0.0),
+    # bounds of the difference, where a third layer changes much: half of what the study names
+    ("mamba", 32): (None, -(0.77 - 0.13) / 2),
+    ("hyena", 256): (None, -(0.30 - 0.20) / 2),
     ("based", 16): (0.0, None),
     ("attention", 16): (0.0, None),
 }
@@ -152,9 +176,10 @@ def third_layer_changes_little(cells: StudyCells) -> Iterator[Claim]:
 
 
 @finding(10, "Layer 1 writes the answer in attention, Based and BaseConv, layer 0 in Hyena and "
-         "mostly in Mamba, never the middle one of three", "induction", "mamba")  # fmt: skip
+         "mostly in Mamba, of which never the middle one of three does",
+         "induction", "mamba")  # fmt: skip
 def who_writes_the_answer(cells: StudyCells) -> Iterator[Claim]:
-    """Restored shares at the query, by the layer's output."""
+    """Restored shares at the query, by the layer's output: of every run, or of most of Mamba."""
     for mixer, writer, part in (
         ("attention", 1, "induction"),
         ("based", 1, "induction"),
@@ -164,10 +189,15 @@ def who_writes_the_answer(cells: StudyCells) -> Iterator[Claim]:
     ):
         runs = cells.learned(mixer)
         for layer in (0, 1):
-            written = cells.attribution(
-                runs, "query", SitePath(layer, "mixer_output").path, f"the mean over {mixer}"
-            )
-            yield written.above(HALF, part) if layer == writer else written.below(HALF, part)
+            site = SitePath(layer, "mixer_output").path
+            if mixer == "mamba":
+                shares = [cells.attribution(runs, "query", site, f"the mean over {mixer}")]
+            else:
+                shares = cells.each(runs, "query", site)
+            for written in shares:
+                yield written.above(HALF, part) if layer == writer else written.below(HALF, part)
+        if runs.empty:
+            yield Claim(f"runs of {mixer} that learn", part)
     middle = SitePath(1, "mixer_output").path
     for mixer in ("attention", "based"):
         three = cells.learned(mixer, layers=3)
@@ -210,6 +240,8 @@ def more_taps_retrieve_earlier(cells: StudyCells) -> Iterator[Claim]:
     two, three, four = _at_query_by_taps(cells)
     yield (three - two).above(0.0, "each tap")
     yield (four - three).above(0.0, "each tap")
+    yield two.below(HALF, "how early")
+    yield four.above(MOST, "how early")
     for width in WIDTHS:
         two, three, four = _at_query_by_taps(cells, width)
         yield (four - two).above(ATTRIBUTION, "four and two taps")

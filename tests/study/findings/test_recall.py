@@ -64,6 +64,20 @@ def test_made_false(finding):
         (7, case(TWO_LAYERS | {"mixer": "base_conv", "width": 256}, **{VALUE: 1.0})),
         # Nothing at the value, and nothing anywhere else.
         (6, case(TWO_LAYERS | {"mixer": "mamba", "option": "", "width": 64}, **{QUERY: 0.1})),
+        # All mechanisms but one hold: weaker Mambas trade what they lack for nothing.
+        (6, case(MAMBA | {"width": (16, 32, 64)}, **{QUERY: 0.55})),
+        # Layer 0 writes in some runs of attention, and layer 1 in those of a Hyena.
+        (10, case(TWO_LAYERS | {"mixer": "attention", "width": 64},
+                  **{"block_0/mixer_output@query": 1.0, "block_1/mixer_output@query": 0.0})),
+        (10, case(TWO_LAYERS | {"mixer": "hyena", "width": 128, "positions": "none"},
+                  **{"block_0/mixer_output@query": 0.0, "block_1/mixer_output@query": 1.0})),
+        # More taps retrieve earlier, but for less of the answer by far.
+        (12, lambda table: case(TWO_LAYERS | {"option": "d_conv=2"}, **{QUERY: 0.30})(
+            case(TWO_LAYERS | {"option": "d_conv=3"}, **{QUERY: 0.35})(
+                case(MAMBA, **{QUERY: 0.55})(table)))),
+        # What a third layer costs is a little where the study loses much.
+        (9, case({"task": "AR", "layers": 3, "mixer": "mamba", "width": 32}, **both(0.6))),
+        (9, case({"task": "AR", "layers": 3, "mixer": "hyena", "width": 256}, **both(0.28))),
         # The last of three layers writes what the middle one should.
         (10, case({"task": "AR", "layers": 3, "mixer": "attention"},
                   **{"block_1/mixer_output@query": 0.0, "block_2/mixer_output@query": 1.0})),

@@ -1,5 +1,7 @@
 """Findings 15 to 25, each made false."""
 
+import functools
+
 import pytest
 
 from mecheval_jax.study.findings.treecall import (
@@ -10,6 +12,7 @@ from mecheval_jax.study.findings.treecall import (
     MEDIUM,
     SIBLINGS,
 )
+from mecheval_jax.study.published.tables import WIDTHS
 from tests.support.study_world import KEY, QUERY, VALUE, both, case, verdicts, world
 
 FALSE = {
@@ -69,6 +72,21 @@ MAMBA = {"mixer": "mamba", "positions": "none", "option": ""}
         (16, case({"task": MEDIUM, "mixer": "attention"}, **both(0.15))),
         (17, case(MAMBA | {"task": LARGE, "width": (16, 32, 64)}, **both(0.4))),
         (17, case({"task": LARGE, "mixer": ("base_conv", "hyena", "h3")}, **both(0.05))),
+        # Others fall with width, and rise at the last.
+        (15, lambda table: functools.reduce(
+            lambda found, one: case({"task": EASY, "layers": 2, "mixer": "h3", "width": one[0],
+                                     "option": ""}, **both(one[1]))(found),
+            ((16, 0.8), (32, 0.6), (64, 0.4), (128, 0.2), (256, 0.85)), table)),
+        # One width of attention holds the pair at the key.
+        (18, case({"task": EASY, "layers": 2, "mixer": "attention", "width": 256},
+                  **{VALUE: 0.0, KEY: 1.0})),
+        # One layer of Based answers siblings nearly as the others do.
+        (25, case({"task": SIBLINGS, "layers": 1, "mixer": "based"}, **both(0.84))),
+        # Induction generalises better at every width but one.
+        (22, lambda table: case({"task": HELD_OUT, "split": "test", "width": WIDTHS[1:],
+                                 "mixer": ("attention", "based")}, accuracy=0.62)(
+            case({"task": HELD_OUT, "split": "test", "width": WIDTHS[1:],
+                  "mixer": ("mamba", "h3")}, accuracy=0.53)(table))),
         # Induction generalises better at every width.
         (22, lambda table: case({"task": HELD_OUT, "mixer": ("attention", "based")}, accuracy=0.49)(
             case({"task": HELD_OUT, "mixer": ("mamba", "h3")}, accuracy=0.40)(table))),
