@@ -129,7 +129,7 @@ class Bootstrap:
             samples = value + (samples - value) * np.sqrt(max(documents, 2) / degrees)
         elif totals[1].sum() != 0:
             influence = (totals[0] - value * totals[1]) / totals[1].sum()
-            variance, degrees = self._variance(influence, counted)
+            variance, degrees = self._variance(influence, np.asarray(present, bool), counted)
             drawn = np.nanstd(samples)
             if drawn > 0:
                 samples = value + (samples - value) * np.sqrt(variance) / drawn
@@ -145,15 +145,23 @@ class Bootstrap:
         ]
 
     def _variance(
-        self, influence: np.ndarray, counted: Sequence[np.ndarray]
+        self, influence: np.ndarray, present: np.ndarray, counted: Sequence[np.ndarray]
     ) -> tuple[float, float]:
-        """Variance of an estimate over runs and the counted documents; its degrees of freedom."""
+        """Variance of an estimate over runs and the counted documents; its degrees of freedom.
+
+        Runs without a document that counts say nothing of how far runs lie apart. Where all are of
+        one run, its documents are what varies.
+        """
         pairs = zip(self._tables(influence), counted, strict=True)
         tables = [table[:, here] for table, here in pairs]
         if self.crossed:
             return variance_of(tables, True)
+        having = np.bincount(self._unit, present, len(self.runs)) > 0
+        if having.sum() == 1:
+            return variance_of([influence[None, present]], False)
         # Runs may have other numbers of documents: only their sums are compared.
-        between = variance_of([np.bincount(self._unit, influence)[:, None]], False)
+        sums = np.bincount(self._unit, influence, len(self.runs))[having]
+        between = variance_of([sums[:, None]], False)
         return combined([between, shared_variance(tables)])
 
 

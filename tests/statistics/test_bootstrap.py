@@ -361,3 +361,25 @@ def test_a_document_counts_once_in_its_set():
     assert same.mean(values, everywhere).interval(0.9) == alike.mean(values, everywhere).interval(
         0.9
     )
+
+
+@pytest.mark.parametrize("runs", [[40, 40], [40, 40, 40]])
+def test_documents_of_one_run_alone_cover(runs):
+    """Catches an interval without width where one run alone has documents with the role."""
+    draw, covered = np.random.default_rng(0), 0
+    for seed in range(300):
+        values, present = draw.normal(0.5, 1.0, sum(runs)), np.arange(sum(runs)) < 25
+        estimate = Bootstrap(runs, 500, seed).mean(values, present)
+        low, high = estimate.interval(0.95)
+        covered += low <= 0.5 <= high
+        assert estimate.degrees == 24
+    assert covered / 300 == pytest.approx(0.95, abs=0.035)
+
+
+def test_runs_without_the_role_are_no_runs():
+    """Catches degrees of freedom of runs that say nothing of how far runs lie apart."""
+    values = np.random.default_rng(0).normal(0.5, 1.0, 90)
+    two = Bootstrap([30, 30], 500, 0).mean(values[:60], np.ones(60, bool))
+    three = Bootstrap([30, 30, 30], 500, 0).mean(values, np.arange(90) < 60)
+    assert three.degrees == two.degrees == 1.0
+    assert three.spread == pytest.approx(two.spread)

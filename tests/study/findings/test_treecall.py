@@ -77,9 +77,6 @@ MAMBA = {"mixer": "mamba", "positions": "none", "option": ""}
             lambda found, one: case({"task": EASY, "layers": 2, "mixer": "h3", "width": one[0],
                                      "option": ""}, **both(one[1]))(found),
             ((16, 0.8), (32, 0.6), (64, 0.4), (128, 0.2), (256, 0.85)), table)),
-        # One width of attention holds the pair at the key.
-        (18, case({"task": EASY, "layers": 2, "mixer": "attention", "width": 256},
-                  **{VALUE: 0.0, KEY: 1.0})),
         # One layer of Based answers siblings nearly as the others do.
         (25, case({"task": SIBLINGS, "layers": 1, "mixer": "based"}, **both(0.84))),
         # Induction generalises better at every width but one.
