@@ -6,7 +6,8 @@ The report of one run or sweep is written into its folder; that of several into 
 given, the first one's folder that is there), with a comparison before the single runs. Each member
 of a sweep is a run there, also if the sweep is the only one: the report of a sweep as such, whose
 links lead into its folder, is in that folder alone. tables/ (CSV, Markdown, LaTeX) and figures/
-(PNG, SVG, PDF) are written beside the report, for a paper in a chosen size and font:
+(PNG, SVG, PDF) are written into the folder of each run, and those that compare runs beside the
+report; for a paper in a chosen size and font:
 
     python -m launch.report --workdir=DIR --figure_width=3.3 --font="DejaVu Serif" --font_size=8
 """

@@ -104,8 +104,11 @@ def write_bytes(path: pathlib.Path, content: bytes) -> None:
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
-    """Write a text whole or not at all."""
-    write_bytes(path, text.encode())
+    """Write a text whole or not at all.
+
+    What UTF-8 has no form for, as of a folder's name that is in another code, is spelled out.
+    """
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: pathlib.Path, values: Any, *, sort_keys: bool = False) -> None:

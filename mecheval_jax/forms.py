@@ -8,6 +8,7 @@ A form is
     None                                null
     (form, form)                        one of several forms
     [form]                              a list of such values
+    [form, form]                        a list of two, and likewise of more
     {"name": form, "other?": form}      an object with these fields, of which "other" may be absent
     {...: form}                         an object of any fields, all of one form
     {"name": form, ...: form}           the same, with some fields that it must have
@@ -49,7 +50,9 @@ def mismatch(value: Any, form: Any, name: str = "it") -> str | None:
     if isinstance(form, list):
         if not isinstance(value, list):
             return f"{name} is {_short(value)}, and not a list"
-        found = (mismatch(one, form[0], f"{name}[{i}]") for i, one in enumerate(value))
+        if 1 < len(form) != len(value):
+            return f"{name} has {len(value)} values, and not {len(form)}"
+        found = (mismatch(one, form[i % len(form)], f"{name}[{i}]") for i, one in enumerate(value))
         return next(filter(None, found), None)
     if isinstance(form, tuple):
         found = [mismatch(value, one, name) for one in form]

@@ -13,6 +13,7 @@ FORM = {
     "shares?": {"best": float, "worst?": int, ...: float},
     "rows?": [{"site": str, "on?": bool}],
     "size?": int,
+    "span?": [float, float],
     "found?": (None, {"steps": [int]}),
 }
 
@@ -24,6 +25,7 @@ FORM = {
         {"step": 2**31 - 1, "score": None, "state": "done", "more": object()},
         {"step": 1, "score": float("nan")},
         {"step": 1, "score": 1, "names": [], "floors": {"best": 0.5}, "rows": [{"site": "a"}]},
+        {"step": 1, "span": [0.1, 1]},
         {"step": 1, "floors": {}, "shares": {"best": 0.5, "worst": 1, "first?": 0.5}},
     ],
 )
@@ -37,6 +39,8 @@ def test_values_of_the_form(value):
     [
         ([], "it is a list, and not an object"),
         ({}, "it lacks 'step'"),
+        ({"step": 1, "span": [0.1]}, "span has 1 values, and not 2"),
+        ({"step": 1, "span": [0.1, "b"]}, "span[1] is 'b', and not a number"),
         ({"step": True}, "step is True, and not a whole number from 0 to 2147483647"),
         ({"step": 10**5000}, "step is a number of more than 4983 digits, and not a whole number"),
         ({"step": 1.0}, "step is 1.0, and not"),

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from mecheval_jax.errors import one_line
-from mecheval_jax.files import write_table, write_text
+from mecheval_jax.files import make_folder, write_table, write_text
 from mecheval_jax.reporting.terminal.tables import MISSING, interval
 
 
@@ -135,7 +135,7 @@ class Table:
 
     def write(self, folder: pathlib.Path) -> None:
         """Write ``NAME.csv``, ``NAME.md`` and ``NAME.tex``."""
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         write_table(folder / f"{self.name}.csv", self.frame())
         self.write_texts(folder)
 

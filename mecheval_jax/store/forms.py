@@ -29,7 +29,7 @@ EVIDENCE = {
     "gap?": NUMBER,
     "attributions?": [ROW],
     "distractor?": ESTIMATE | {"documents": COUNT},
-    "thresholds?": {...: [float]},
+    "thresholds?": {...: [float, float]},
     "left_out?": COUNT,
     "failed?": [str],
     "runs?": COUNT,

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from mecheval_jax.console import printable
-from mecheval_jax.files import write_bytes
+from mecheval_jax.files import make_folder, write_bytes
 from mecheval_jax.reporting.figures import beside
 from mecheval_jax.reporting.figures.drawing import MOST_NOTES, Drawing, Note
 from mecheval_jax.reporting.figures.look import Look, look, looking, styled
@@ -32,7 +32,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 
 def save(figure: Figure, folder: pathlib.Path, name: str) -> pathlib.Path:
     """Write a figure in the formats of the current `look`; returns the path of that as SVG."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for_page = [kind for kind in look().formats if kind == "svg"]
     for_paper = [kind for kind in look().formats if kind != "svg"]
     # The SVG settles the layout: with and without a second process, and where it is not wanted.

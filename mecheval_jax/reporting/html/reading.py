@@ -21,6 +21,9 @@ NUMBERS = ("step", "layer", "value", "low", "high")
 NEEDED = dict.fromkeys((*PLACE, "metric"), str) | dict.fromkeys(NUMBERS, float)
 """Columns of ``interchange.csv``, and of ``controls.csv``, that are read."""
 
+WORDS = ("step", *(name for name in PLACE if name != "layer"))
+"""Those of them that every row has; the embedding is in no layer."""
+
 ATTENTION = dict.fromkeys(("matrix", "source_token"), str)
 ATTENTION |= dict.fromkeys(("destination", "source", "value"), float)
 """Columns of the table of the analysis ``attention`` that are read."""
@@ -119,6 +122,9 @@ def _read_interchange(folder: RunFolder) -> pd.DataFrame:
     table = read_table(path, NEEDED, remedy)
     try:
         table = table[table["metric"].notna()]  # an incomplete last line
+        for name in WORDS:
+            if table[name].isna().any():
+                raise UserError(f"a row without its {name}")
         for direction in table["direction"].unique():
             choose("direction", direction, DIRECTIONS)
         for corruption in table["corruption"].unique():

@@ -4,9 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
-from rich.text import Text
 
-from mecheval_jax.console import printable
 from mecheval_jax.reporting.terminal.costs import quantity
 from mecheval_jax.reporting.terminal.narrow import print_table
 from mecheval_jax.reporting.terminal.tables import (
@@ -17,6 +15,7 @@ from mecheval_jax.reporting.terminal.tables import (
     percents,
     plain_table,
 )
+from mecheval_jax.reporting.terminal.text import Text
 from mecheval_jax.store.choice import Advice
 
 WORDS = ("architecture", "state", "verdict")
@@ -72,12 +71,12 @@ def show_choice(table: pd.DataFrame, advice: Advice) -> None:
         told = [name for name in columns if name not in SHAPE]
         for row in rows:  # without those that say nothing here
             if any(row[name] != MISSING for name in told):
-                shown.add_row(*(Text(printable(row[name])) for name in columns))
+                shown.add_row(*(Text(row[name]) for name in columns))
         print_table(console, shown)
         console.print()
     for paragraph in advice.paragraphs:
-        console.print(Text(printable(paragraph.text)), soft_wrap=True)
+        console.print(Text(paragraph.text), soft_wrap=True)
         console.print()
     for run in advice.further_runs:
-        told = f"{printable(run.why)}:\n  {printable(run.command)}"
+        told = f"{run.why}:\n  {run.command}"
         console.print(Text(told), soft_wrap=True)

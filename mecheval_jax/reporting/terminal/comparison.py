@@ -4,9 +4,6 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rich.text import Text
-
-from mecheval_jax.console import printable
 from mecheval_jax.reporting.terminal.narrow import print_table
 from mecheval_jax.reporting.terminal.tables import (
     MISSING,
@@ -16,6 +13,7 @@ from mecheval_jax.reporting.terminal.tables import (
     percent,
     plain_table,
 )
+from mecheval_jax.reporting.terminal.text import Text
 
 WORDS = ("folder", "name", "metric", "verdict")
 """Columns of words; the others are numbers."""
@@ -47,14 +45,14 @@ def show_comparison(rows: Iterable[Mapping[str, Any]], left_out: Mapping[str, st
     console = output()
     for task, section in itertools.groupby(rows, lambda row: row["task"]):
         listed = list(section)
-        console.print(Text(printable(f"task {task}")), soft_wrap=True)
+        console.print(Text(f"task {task}"), soft_wrap=True)
         shown = plain_table(list(comparison_row(listed[0])), WORDS)
         for row in listed:
-            cells = map(printable, comparison_row(row).values())  # names and verdicts of any file
+            cells = comparison_row(row).values()
             shown.add_row(*map(Text, cells))
         print_table(console, shown)
         for name in dict.fromkeys(row["against"] for row in listed if row["against"]):
-            console.print(Text(printable(f"differences are to {name}")), soft_wrap=True)
+            console.print(Text(f"differences are to {name}"), soft_wrap=True)
         console.print()
     for name, reason in left_out.items():
-        console.print(Text(printable(f"left out: {name}: {reason}")), soft_wrap=True)
+        console.print(Text(f"left out: {name}: {reason}"), soft_wrap=True)

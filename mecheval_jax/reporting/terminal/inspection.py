@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 from rich.console import Group
 from rich.table import Table
-from rich.text import Text
 
-from mecheval_jax.console import printable
 from mecheval_jax.evaluation.accuracy import floors_of
 from mecheval_jax.reporting.terminal.tables import output, percent, plain_table
+from mecheval_jax.reporting.terminal.text import Text
 from mecheval_jax.tasks.base import SPECIAL, Batch, Task, divider_or
 from mecheval_jax.tasks.example import example, shown_roles
 from mecheval_jax.tasks.floors import KINDS, kind_of
@@ -56,7 +55,7 @@ def show(task: Task, split: str = "train", count: int = 5, seed: int = 0) -> Non
         *(document(task, batch, index, coloured) for index in range(count)),
         legend(task, coloured),
         *([Text(f"documents: {sizes}")] if sizes else []),
-        *map(Text, map(printable, task.remarks())),
+        *map(Text, task.remarks()),
         statistics(task, batch, split, task.statistics(jax.random.key(seed), SAMPLE, split)),
         accuracies(task, floors, split),
     ):
@@ -87,12 +86,12 @@ def document(task: Task, batch: Batch, index: int, coloured: bool) -> Text:
     for position, word in enumerate(found.words):
         text.append(" " if position else "")
         roles = found.roles.get(position, ())
-        text.append(printable(word), style_of[roles[0]] if roles and coloured else None)
+        text.append(word, style_of[roles[0]] if roles and coloured else None)
         if roles and not (coloured and len(roles) == 1):
-            text.append(f"[{','.join(map(printable, roles))}]")
+            text.append(f"[{','.join(roles)}]")
     for one in found.questions:
         where = f"query {one.number}: at position {one.position}"
-        text.append(f"\n  {where}, after {printable(one.asked)}: {printable(one.answer)}")
+        text.append(f"\n  {where}, after {one.asked}: {one.answer}")
     return text
 
 
@@ -100,7 +99,7 @@ def legend(task: Task, coloured: bool) -> Text:
     """The roles in their colours."""
     text = Text("roles:")
     for role, style in styles(task).items():
-        text.append(" ").append(printable(role), style if coloured else None)
+        text.append(" ").append(role, style if coloured else None)
     return text
 
 
@@ -179,9 +178,7 @@ def statistics(task: Task, batch: Batch, split: str, further: Mapping[str, np.nd
     found = {name.replace("_", " "): numbers for name, numbers in further.items()}
     for name, numbers in (distributions(batch) | found).items():
         table.add_row(*map(Text, (name, *quantile_cells(numbers))))
-    common = ", ".join(
-        f"{printable(name)} {percent(share)}" for name, share in frequent(task, batch)
-    )
+    common = ", ".join(f"{name} {percent(share)}" for name, share in frequent(task, batch))
     read = " (the question left out)" if "divider" in batch.roles else ""
     lines = (
         f"vocabulary: {task.vocabulary_size} tokens; documents have up to {task.max_length}",

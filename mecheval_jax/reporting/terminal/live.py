@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 
 from rich.live import Live
 from rich.table import Table
-from rich.text import Text
 
 from mecheval_jax import programs
 from mecheval_jax.console import CONSOLE, say
 from mecheval_jax.reporting.terminal.progress import PLAIN_EVERY, Shown
 from mecheval_jax.reporting.terminal.tables import MISSING, output, percent, plain_table
+from mecheval_jax.reporting.terminal.text import Text
 from mecheval_jax.store.status import (
     DAMAGED,
     NamedStatus,

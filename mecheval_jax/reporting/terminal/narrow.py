@@ -2,7 +2,8 @@
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
+
+from mecheval_jax.reporting.terminal.text import Text
 
 FOLDED = 24
 """Number of characters from which on a cell's words may continue on the next line."""

@@ -6,14 +6,13 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from mecheval_jax.console import printable
 from mecheval_jax.evaluation.config import CORRUPTION, RESTORE
 from mecheval_jax.evaluation.verdict.readings import at, look_up_site, parts_of_pair, reading
 from mecheval_jax.evaluation.verdict.verdict import Verdict
 from mecheval_jax.models.blocks import COMPONENTS as BLOCK_COMPONENTS
 from mecheval_jax.reporting.terminal.narrow import print_table
+from mecheval_jax.reporting.terminal.text import Text
 from mecheval_jax.site_path import SitePath
 from mecheval_jax.statistics.bootstrap import FEWEST_RUNS
 from mecheval_jax.store.row_selection import attributions, newest, residual_stream
@@ -228,9 +227,10 @@ def distractor(evidence: Mapping[str, Any]) -> str:
     row = evidence["distractor"]
     if not row["documents"]:
         return "distractor: no document has an uninvolved token to replace"
+    taken = f"{number(row['value'])} {interval(row)}".strip()
     return (
-        f"distractor: an uninvolved token replaced takes {number(row['value'])} {interval(row)} of "
-        f"what the pair's corruption takes ({row['documents']} documents)"
+        f"distractor: an uninvolved token replaced takes {taken} of what the pair's corruption "
+        f"takes ({row['documents']} documents)"
     )
 
 
@@ -302,7 +302,7 @@ def show_analyses(found: Mapping[str, pd.DataFrame]) -> None:
         console.print(Text(f"{name}: {len(table):,} values", style="bold"))
         measured = table.assign(value=pd.to_numeric(table["value"])).dropna(subset="value")
         for row in measured.nlargest(3, "value").to_dict("records"):
-            words = ", ".join(map(printable, _quantity(row)))
+            words = ", ".join(_quantity(row))
             console.print(Text(f"  {number(row['value'])} {interval(row)}  {words}"))
 
 

@@ -1,7 +1,9 @@
 """A report needs nothing outside itself, says what was found, and compares runs."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -206,6 +208,45 @@ def test_damage_is_a_user_error(tmp_path, name, text, message):
         (folder / name).write_text(text)
     with pytest.raises(UserError, match=message):
         report.write([str(folder)])
+
+
+@pytest.mark.parametrize("column", ["step", "corruption", "direction", "component", "site", "role"])
+def test_a_cell_that_is_empty_is_damage(tmp_path, column):
+    """Catches one emptied cell that ends the page of several runs in a traceback."""
+    folders = [make_run(tmp_path / run) for run in ("good", "bad")]
+    table = pd.read_csv(folders[1] / "interchange.csv", keep_default_na=False)
+    table[column] = table[column].astype(object)
+    table.loc[0, column] = ""
+    table.to_csv(folders[1] / "interchange.csv", index=False)
+    with pytest.raises(UserError, match=rf"interchange.csv is damaged.*a row without its {column}"):
+        report.write([str(folders[1])])
+    words = words_of(report.write([str(one) for one in folders], str(tmp_path / "out")).read_text())
+    assert "1 folder is left out" in words
+
+
+def test_names_that_are_no_unicode(tmp_path):
+    """Catches a traceback after all the work, for a folder that another system has named."""
+    folder = make_run(tmp_path / os.fsdecode(b"run\xff"))
+    assert "run\\udcff" in report.write([str(folder)]).read_text()
+
+
+def test_a_file_in_the_place_of_a_folder(tmp_path):
+    """Catches a traceback where a run has a file called tables."""
+    folder = make_run(tmp_path / "x")
+    shutil.rmtree(folder / "tables", ignore_errors=True)
+    (folder / "tables").touch()
+    with pytest.raises(UserError, match="tables cannot be made"):
+        report.write([str(folder)])
+
+
+def test_a_verdict_without_its_layer(tmp_path):
+    """Catches a sentence about layer None."""
+    folder = make_run(tmp_path / "x")
+    summary = json.loads((folder / "summary.json").read_text()) | {"layer": None}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    page = report.write([str(folder)]).read_text()
+    assert "layer None" not in page
+    assert "a layer looks it up" in words_of(page)
 
 
 @pytest.mark.parametrize("name", ["slices.csv", "controls.csv", "analyses/attention.csv"])
