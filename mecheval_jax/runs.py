@@ -346,7 +346,7 @@ def analyze(
             trained run, or if an analysis that was named is not possible.
     """
     # Imported here, since matplotlib and scipy.stats would make every training start later.
-    from mecheval_jax.evaluation.analyses import ANALYSES, CHECKS
+    from mecheval_jax.evaluation.analyses import ANALYSES, check
     from mecheval_jax.reporting.figures.analyses import FIGURES
     from mecheval_jax.reporting.figures.saving import save
 
@@ -358,9 +358,8 @@ def analyze(
     experiment = run.experiment.with_evaluation(**changes).with_analyses(settings)
     places = None if sites is None else chosen_sites(sites, experiment.model)
     subject = Subject.of(experiment, run.params)
-    for name in CHECKS if names else ():
-        if name in chosen:
-            CHECKS[name](subject, experiment.analyses)
+    if names:
+        check(chosen, subject, experiment.analyses)
     # Measure, and write a table and a figure of each.
     run.folder.analyses.mkdir(exist_ok=True)
     constants = {"run": run.folder.name, "mixer": experiment.model.mixer, "step": run.step}

@@ -16,7 +16,7 @@ The figure of each is drawn from its tables alone (`reporting.figures.analyses`)
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from mecheval_jax.errors import UserError
@@ -124,6 +124,23 @@ CHECKS: dict[str, Callable[[Subject, AnalysesConfig], object]] = {
 }
 """What refuses an analysis that the task, the model or the options do not allow, before any is
 measured; what only the answers show is refused later."""
+
+
+def check(names: Collection[str], subject: Subject, options: AnalysesConfig) -> None:
+    """Refuse analyses that are not possible, before any is measured.
+
+    Args:
+        names: Names in `ANALYSES`.
+        subject: Trained model and its documents.
+        options: Options of the analyses.
+
+    Raises:
+        UserError: If one is not possible.
+    """
+    for name in names:
+        if name in CHECKS:
+            CHECKS[name](subject, options)
+
 
 ANALYSES: dict[str, Callable[[Subject, AnalysesConfig, Sites], Tables]] = {
     "gradients": _gradients,
