@@ -350,16 +350,14 @@ def analyze(
     from mecheval_jax.reporting.figures.analyses import FIGURES
     from mecheval_jax.reporting.figures.saving import save
 
-    names = None if names is None else several(names)
-    if names == ():
+    if names is not None and not (names := several(names)):
         raise UserError(f"no analysis is named: valid are {', '.join(ANALYSES)}")
     chosen = [choose("analysis", name, ANALYSES) for name in (names or ANALYSES)]
     run = load(workdir)
     experiment = run.experiment.with_evaluation(**changes).with_analyses(settings)
     places = None if sites is None else chosen_sites(sites, experiment.model)
     subject = Subject.of(experiment, run.params)
-    if names:
-        check(chosen, subject, experiment.analyses)
+    check(names or (), subject, experiment.analyses)
     # Measure, and write a table and a figure of each.
     run.folder.analyses.mkdir(exist_ok=True)
     constants = {"run": run.folder.name, "mixer": experiment.model.mixer, "step": run.step}
