@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from mecheval_jax.reporting.figures import drawing
+from mecheval_jax.reporting.figures import drawing, legends, scales
 from mecheval_jax.reporting.figures.drawing import COLOURS, GREY
 from mecheval_jax.reporting.figures.look import styled
 from mecheval_jax.site_path import SitePath
@@ -117,19 +117,19 @@ def accuracy_by_width(cells: StudyCells, task: str, layers: int) -> Figure:
         axes.set_xticks(WIDTHS, [str(width) for width in WIDTHS])
         axes.minorticks_off()
         axes.set_xlim(WIDTHS[0] / 1.3, WIDTHS[-1] * 1.3)
-        drawing.accuracy_axis(axes)
+        scales.accuracy_axis(axes)
         floor = cells.floor(task)
         if floor == floor:
             axes.axhline(floor, **drawing.FLOOR)
 
     # The outer axes, and one legend for all.
-    for axes in panels[::across]:
+    for axes in drawing.leftmost(panels):
         axes.set_ylabel("accuracy")
-    for axes in panels[-across:]:  # lowest panel of each column
+    for axes in drawing.lowest(panels):
         axes.set_xlabel("width")
         axes.tick_params(labelbottom=True)
     mark = {"color": "black", "linestyle": "none"}
-    drawing.legend_below(figure, 2, [
+    legends.legend_below(figure, 2, [
         ("the study: best rate, one seed", Line2D([], [], marker="o", **STUDY)),
         ("here: best rate, mean with 95 %", Line2D([], [], marker="o", **mark)),
         ("here: each run, of all rates", Line2D([], [], marker=".", **mark)),
@@ -168,7 +168,7 @@ def attribution_scatter(cells: StudyCells, tasks: Sequence[str]) -> Figure:
         for axes, role in zip(panels[2 * i : 2 * i + 2], ("value", "key"), strict=True):
             known = [0.0]
             for line in (axes.axhline, axes.axvline):
-                line(0, color=drawing.PALE, linewidth=0.8, zorder=1)
+                line(0, color=scales.PALE, linewidth=0.8, zorder=1)
             for place, (mixer, style) in enumerate(STYLES.items()):
                 boxes = [
                     published_shares((task, 2, mixer, ""), INPUT, at) for at in ("query", role)
@@ -201,7 +201,7 @@ def attribution_scatter(cells: StudyCells, tasks: Sequence[str]) -> Figure:
         if mixer in shown
     ]
     box = Line2D([], [], color=GREY, marker="s", markersize=11, alpha=0.4, linestyle="none")
-    drawing.legend_below(
+    legends.legend_below(
         figure, 4, [*entries, ("box: the study's runs, on treecall the middle half", box)]
     )
     return figure
@@ -242,14 +242,14 @@ def convolution_sizes(cells: StudyCells) -> Figure:
         axes.set_xticks(range(len(sizes)), sizes)
         axes.set_title(f"{mixer}: accuracy", loc="left")
         axes.set_xlabel("taps of the convolution" if mixer == "mamba" else "size of the kernel")
-        drawing.accuracy_axis(axes)
+        scales.accuracy_axis(axes)
     _shares_by_taps(cells, shares)
     entries = [
         (f"width {width}", Line2D([], [], linestyle="none", **drawing.colour_and_marker(index)))
         for index, width in enumerate(WIDTHS)
     ]
     entries += [("the study", Line2D([], [], marker="o", **STUDY))]
-    drawing.legend_below(figure, 6, entries)
+    legends.legend_below(figure, 6, entries)
     return figure
 
 
@@ -267,7 +267,7 @@ def _shares_by_taps(cells: StudyCells, axes: Axes) -> None:
     axes.set_xticks(range(len(taps)), taps)
     axes.set(xlabel="taps of the convolution", ylim=(-0.3, 1.4))
     axes.set_title("mamba: restored by layer 1's input", loc="left")
-    drawing.pale_grid(axes, "y")
+    scales.pale_grid(axes, "y")
 
 
 def _beside_each_other(
@@ -305,12 +305,12 @@ def writing_layers(cells: StudyCells) -> Figure:
         axes.set_xlim(-0.5, len(STYLES) - 0.5)
         axes.set_title(f"{depth} layer{'s' if depth > 1 else ''}", loc="left")
         axes.set_ylim(-0.3, 1.3)
-        drawing.pale_grid(axes, "y")
+        scales.pale_grid(axes, "y")
     panels[0].set_ylabel("restored by the layer's output, at the query")
     mark = {"marker": "D", "linestyle": "none"}
     layers = [(f"layer {i}", Line2D([], [], color=COLOURS[i], **mark)) for i in range(max(DEPTHS))]
-    theirs = Line2D([], [], marker="o", **STUDY | {"linewidth": 7, "color": drawing.PALE})
+    theirs = Line2D([], [], marker="o", **STUDY | {"linewidth": 7, "color": scales.PALE})
     theirs.set_markeredgecolor(GREY)
     entries = [*layers, ("the study: median and middle half of its runs", theirs)]
-    drawing.legend_below(figure, 4, entries)
+    legends.legend_below(figure, 4, entries)
     return figure

@@ -13,8 +13,8 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 from mecheval_jax.console import printable
 from mecheval_jax.evaluation.patching.circuits import RANDOM
 from mecheval_jax.evaluation.patching.effects import EXACT
-from mecheval_jax.reporting.figures import drawing, memory_figures
-from mecheval_jax.reporting.figures.look import styled
+from mecheval_jax.reporting.figures import drawing, legends, memory_figures, scales
+from mecheval_jax.reporting.figures.look import look, styled
 from mecheval_jax.reporting.terminal.tables import interval, number
 from mecheval_jax.store.row_selection import rows_with
 
@@ -29,6 +29,12 @@ RANKINGS = {
 
 MOST_NAMES = 48
 """Number of tokens above which their positions are shown, not their names."""
+
+SMALLEST = 6.0
+"""Points of the names of tokens at least."""
+
+ROOM = 45.0
+"""Points of an inch of a panel that names of tokens can take side by side."""
 
 FEWEST_ROWS = 14
 """Number of tokens for which a panel has room at least, since its axes have names, too."""
@@ -92,16 +98,21 @@ def attention_images(matrices: Mapping[str, np.ndarray], tokens: Sequence[str]) 
     side = 1.3 + 0.14 * min(max(longest, FEWEST_ROWS), MOST_NAMES)
     size = (beside * side, math.ceil(len(matrices) / beside) * side + 0.4)
     figure, images = drawing.panels(len(matrices), beside, *size)
+    across = images[0].get_gridspec().ncols
+    letters = max(SMALLEST, 0.694 * look().font_size)
     # All panels share one scale of colours: white is 0 with and without negative entries.
     signed = any((np.asarray(matrix) < 0).any() for matrix in matrices.values())
     scale = ScalarMappable(Normalize(-1 if signed else 0, 1), "RdBu_r" if signed else "Reds")
     for axes, (title, matrix) in zip(images, matrices.items(), strict=True):
         share = np.asarray(matrix) / (np.abs(matrix).max() or 1)
         axes.imshow(share, scale.cmap, scale.norm, aspect="equal", interpolation="nearest")
-        if len(share) <= MOST_NAMES:
+        if (
+            len(share) <= MOST_NAMES
+            and letters * len(share) < ROOM * figure.get_figwidth() / across
+        ):
             places, names = range(len(share)), list(tokens[: len(share)])
-            axes.set_xticks(places, names, rotation=90, fontsize="x-small")
-            axes.set_yticks(places, names, fontsize="x-small")
+            axes.set_xticks(places, names, rotation=90, fontsize=letters)
+            axes.set_yticks(places, names, fontsize=letters)
         axes.tick_params(length=0)
         axes.set(xlabel="token that is read", ylabel="token that reads")
         axes.set_title(title, loc="left")
@@ -147,7 +158,7 @@ def lens_curves(table: pd.DataFrame) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         axes.xaxis.set_major_formatter(_layer_name)
         axes.set_xlabel("after layer")
-        drawing.pale_grid(axes, "y")
+        scales.pale_grid(axes, "y")
     drawing.headline(figure, mixer)
     return figure
 
@@ -193,7 +204,7 @@ def exact_against_gradient(table: pd.DataFrame, agreement: pd.DataFrame) -> Figu
         axes.set(xlim=limits, ylim=limits, aspect="equal")
         axes.set_xlabel("attribution measured by interchange")
     of_methods[0].set_ylabel("attribution estimated by gradient")
-    drawing.legend_below(figure, 6, drawing.labelled(of_methods[0]))
+    legends.legend_below(figure, 6, legends.labelled(of_methods[0]))
     drawing.headline(figure, "{corruption} corrupted, {direction}".format(**place))
     return figure
 
@@ -228,7 +239,7 @@ def faithfulness_curves(table: pd.DataFrame) -> Figure:
     axes.set(xlabel="edges in the circuit", ylabel="share of the answer recovered")
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     axes.set_title(f"{corruption} corrupted", loc="left")
-    drawing.legend_below(figure, len(names) + 1)
+    legends.legend_below(figure, len(names) + 1)
     return figure
 
 

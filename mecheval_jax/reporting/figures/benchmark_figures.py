@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mecheval_jax.reporting.figures import drawing
+from mecheval_jax.reporting.figures import drawing, scales
 from mecheval_jax.reporting.figures.look import styled
 
 
@@ -24,7 +24,7 @@ def ratios(table: pd.DataFrame) -> Figure:
     axes.set_yticks(range(len(table)), list(names), fontsize="small")
     axes.set_ylim(len(table) - 0.5, -0.5)
     axes.set(xscale="log", xlabel="after / before")
-    drawing.ratio_axis(axes.xaxis)
+    scales.ratio_axis(axes.xaxis)
     axes.axvline(1, color=drawing.GREY, linewidth=1, zorder=0)
-    drawing.pale_grid(axes, "x")
+    scales.pale_grid(axes, "x")
     return figure

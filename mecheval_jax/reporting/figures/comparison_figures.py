@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, NullFormatter
 
-from mecheval_jax.reporting.figures import drawing
+from mecheval_jax.reporting.figures import drawing, legends, scales
 from mecheval_jax.reporting.figures.drawing import FLOOR
 from mecheval_jax.reporting.figures.labels import place_labels, short_names
 from mecheval_jax.reporting.figures.look import styled
@@ -69,13 +69,12 @@ def accuracy_by_width(rows: Sequence[Mapping[str, Any]]) -> Figure:
         entries.append((f"floor, {floor:.1%}", axes.axhline(floor, **FLOOR, zorder=1)))
     axes.set(xlabel="width", ylabel="accuracy")
     axes.set_xscale("log", base=2)
-    axes.set_xticks(widths, [str(width) for width in widths])
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    drawing.accuracy_axis(axes)
+    scales.spaced_ticks(axes, widths, [str(width) for width in widths])
+    scales.accuracy_axis(axes)
     if published.notna().any():
         key = Line2D([], [], color="#555555", marker="o", markerfacecolor="none", linestyle="none")
         entries.append(("hollow: published", key))
-    drawing.name_lines(figure, axes, entries)
+    legends.name_lines(figure, axes, entries)
     return figure
 
 
@@ -119,13 +118,13 @@ def cost_against_accuracy(choice: pd.DataFrame) -> Figure:
         axes.set_xlabel(label)
         axes.set_title(TITLES[name], loc="left")
         placed.append((axes, rows, column, taken))
-    for axes in every[::2]:
+    for axes in drawing.leftmost(every):
         axes.set_ylabel("accuracy")
     hollow = {"color": "#555555", "marker": "o", "markerfacecolor": "none", "linestyle": "none"}
     entries = [("hollow: not learned, or another is as good in both", Line2D([], [], **hollow))]
     if choice["floor"].notna().any():
         entries.append(("best heuristic without recall", Line2D([], [], **FLOOR)))
-    drawing.legend_below(figure, 2, entries)
+    legends.legend_below(figure, 2, entries)
     # The legend and a list of names are part of the layout, which the places of labels depend on.
     named = [[name for name, *_ in _points(rows, column)] for _, rows, column, _ in placed]
     short = short_names(figure, itertools.chain.from_iterable(named))
@@ -155,7 +154,7 @@ def _cost_axis(axes: Axes, unit: str) -> None:
     low, high = axes.get_xlim()
     middle = math.sqrt(low * high)
     axes.set_xlim(min(low, middle / 2**0.5), max(high, middle * 2**0.5))
-    drawing.few_decades(axes.xaxis)
+    scales.few_decades(axes.xaxis)
     axes.xaxis.set_major_formatter(EngFormatter(unit.partition(" ")[0]))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    drawing.accuracy_axis(axes)
+    scales.accuracy_axis(axes)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from mecheval_jax.reporting.figures import drawing
+from mecheval_jax.reporting.figures import drawing, legends, scales
 from mecheval_jax.reporting.figures.look import styled
 from mecheval_jax.reporting.terminal.costs import TITLES, quantity
 
@@ -62,7 +62,7 @@ def cost_over_length(table: pd.DataFrame, crossovers: pd.DataFrame) -> Figure:
         if rows[column].isna().all():  # such as the state of mixers without a recurrent form
             axes.set(yscale="linear", yticks=[])
             axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center")
-    drawing.legend_below(figure, 4, drawing.labelled(every[0]))
+    legends.legend_below(figure, 4, legends.labelled(every[0]))
     return figure
 
 
@@ -94,9 +94,9 @@ def _mark_crossovers(
 
 def _logarithmic(axes: Axes, lengths: list[int]) -> None:
     axes.set(xscale="log", yscale="log", xlabel="length of context, tokens")
-    axes.set_xticks(lengths, [f"{length:,}" for length in lengths])
     if len(lengths) == 1 or axes.dataLim.minposx == np.inf:
         axes.set_xlim(lengths[0] / 2, lengths[-1] * 2)
-    drawing.few_decades(axes.yaxis)
+    scales.few_decades(axes.yaxis)
     axes.minorticks_off()
-    drawing.pale_grid(axes, "y")
+    scales.spaced_ticks(axes, lengths, [f"{length:,}" for length in lengths])
+    scales.pale_grid(axes, "y")

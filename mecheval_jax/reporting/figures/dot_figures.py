@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from mecheval_jax.evaluation.verdict.rule import CLASSES
-from mecheval_jax.reporting.figures import drawing
+from mecheval_jax.reporting.figures import drawing, legends, scales
 from mecheval_jax.reporting.figures.look import styled
 from mecheval_jax.reporting.figures.sweep_figures import beside, verdict_colour
 from mecheval_jax.reporting.terminal.tables import percent, percents
@@ -40,7 +40,7 @@ def dots_in_lines(table: pd.DataFrame) -> Figure:
     panels[0].set_yticks(range(len(names)), names, fontsize="small")
     panels[0].set_ylim(len(names) - 0.5, -0.5)
     entries = [(kind.replace("_", " "), Line2D([], [], **styles[kind])) for kind in kinds]
-    drawing.legend_below(figure, entries=entries)
+    legends.legend_below(figure, entries=entries)
     return figure
 
 
@@ -62,13 +62,13 @@ def _draw_panel(
             note = f"{name}, {kind}: {percent(row['value'])} {percents(row)}"
             drawing.annotate(axes, [row["value"]], [place], [note])
         if line:
-            axes.axhline(line - 0.5, color=drawing.PALE, linewidth=0.5)
+            axes.axhline(line - 0.5, color=scales.PALE, linewidth=0.5)
     if shares[["value", "low"]].min().min() < 0:  # differences
         axes.axvline(0, color=drawing.GREY, linewidth=0.8)
     else:
         axes.set_xlim(-0.03, max(1.03, shares["high"].max() + 0.03))
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    drawing.pale_grid(axes, "x")
+    scales.pale_grid(axes, "x")
     axes.tick_params(axis="y", length=0)
 
 

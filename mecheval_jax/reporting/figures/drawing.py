@@ -11,25 +11,17 @@ import math
 import textwrap
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.text import Text
-from matplotlib.ticker import (
-    Formatter,
-    LogLocator,
-    MaxNLocator,
-    NullFormatter,
-    PercentFormatter,
-)
+from matplotlib.ticker import Formatter
 
 from mecheval_jax.console import printable
 from mecheval_jax.reporting.figures.ink import ink_on
@@ -48,8 +40,6 @@ FLOOR = {"color": "#555555", "linestyle": "--", "linewidth": 1.2}
 
 MARK = {"linestyle": "none", "markersize": 6, "markeredgecolor": "white", "markeredgewidth": 0.5}
 """Style of marks without lines."""
-
-PALE = "#e0e0e0"
 
 
 class Note(NamedTuple):
@@ -81,7 +71,8 @@ class Drawing(Figure):
 
     def draw(self, renderer: Any) -> None:
         """Draw the figure, as every format does, with texts that can be drawn."""
-        _make_drawable(self)
+        make_drawable(self)
+        _fit_titles(self, renderer)
         self.notes = [note._replace(text=_drawable(note.text)) for note in self.notes]
         super().draw(renderer)
 
@@ -97,7 +88,7 @@ def _drawable(text: str) -> str:
     return printable(text).replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
 
 
-def _make_drawable(figure: Figure) -> None:
+def make_drawable(figure: Figure) -> None:
     """Spell out in all texts of a figure what cannot be drawn."""
     for text in figure.findobj(Text):
         text.set_text(_drawable(text.get_text()))
@@ -105,6 +96,39 @@ def _make_drawable(figure: Figure) -> None:
         # The texts of ticks are made anew, by these.
         for formatter in (axis.get_major_formatter(), axis.get_minor_formatter()):
             formatter.format_ticks = functools.partial(_drawable_ticks, formatter)
+
+
+def _fit_titles(figure: Figure, renderer: Any) -> None:
+    """Break titles and names of axes that are longer than the place of their axes."""
+    width, height = figure.get_size_inches()
+    engine = figure.get_layout_engine()
+    part = engine.get().get("rect", (0, 0, 1, 1)) if engine else (0, 0, 1, 1)
+    height -= sum(legend.get_window_extent().height for legend in figure.legends) / figure.dpi
+    for axes in figure.axes:
+        place = axes.get_subplotspec()
+        if place is None or not axes.axison:  # a scale of colours, or an empty place
+            continue
+        rows, columns = place.get_gridspec().get_geometry()
+        wide, high = part[2] * width / columns, part[3] * height / rows
+        _break_lines(axes.xaxis.label, wide)
+        _break_lines(axes.yaxis.label, high)
+        # A title begins where the axes do, right of the names of their lines.
+        names = axes.yaxis.get_tightbbox(renderer)
+        taken = names.width / figure.dpi if names else 0.0
+        for title in (axes.title, axes._left_title):
+            _break_lines(title, wide - taken)
+
+
+def _break_lines(text: Text, room: float) -> None:
+    """Break a text into lines of about this many inches."""
+    letters = max(12, int(0.95 * room * 72 / (LETTER * float(text.get_fontsize()))))
+    lines = text.get_text().split("\n")
+    if max(map(len, lines)) > letters:
+        text.set_text("\n".join(textwrap.fill(line, letters) for line in lines))
+
+
+LETTER = 0.56
+"""Width of a letter in sizes of the font, on the average of English texts."""
 
 
 def _drawable_ticks(formatter: Formatter, values: Iterable[Any]) -> list[str]:
@@ -149,22 +173,35 @@ def mixer_styles(mixers: Iterable[str]) -> dict[str, dict[str, str]]:
     return {name: colour_and_marker(taken[name]) for name in names}
 
 
+ENOUGH = 0.7
+"""Share of the width and height of axes that is enough for their letters."""
+
+
 def panels(
     count: int, across: int, width: float, height: float, **options: Any
 ) -> tuple[Figure, list[Axes]]:
     """A figure of a size in inches, and its axes in reading order.
 
+    Where a width is prescribed, a row has as many axes as there is room for in letters of the
+    prescribed size, and the figure is as high as its rows need.
+
     Args:
         count: Number of axes; at least 1.
-        across: Number of axes in a row; unused places in the last row stay empty.
+        across: Largest number of axes in a row; unused places in the last row stay empty.
         width: Width of the figure.
         height: Height of the figure.
         **options: Options of `Figure.subplots`.
     """
-    scale = (look().width or width) / width
-    figure = Drawing(figsize=(scale * width, scale * height), layout="constrained")
+    rows, whole = math.ceil(count / across), look().width
+    if whole is not None:
+        side, row = width / across, height / rows
+        least = ENOUGH * look().font_size / 10  # of the size for letters of 10 points
+        across = min(max(int(whole / (least * side)), 1), across)
+        rows = math.ceil(count / across)
+        width, height = whole, rows * row * max(whole / across / side, least)
+    figure = Drawing(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(math.ceil(count / across), across, squeeze=False, **options)
+    grid = figure.subplots(rows, across, squeeze=False, **options)
     for axes in grid.flat[count:]:
         axes.set_axis_off()
     return figure, list(grid.flat[:count])
@@ -176,10 +213,30 @@ def one_axes(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
+def leftmost(panels: Iterable[Axes]) -> list[Axes]:
+    """The first of each row of panels."""
+    return [axes for axes in panels if _place(axes)[1] == 0]
+
+
+def lowest(panels: Iterable[Axes]) -> list[Axes]:
+    """The last of each column of panels."""
+    return list({_place(axes)[1]: axes for axes in panels}.values())
+
+
+def _place(axes: Axes) -> tuple[int, int]:
+    """Row and column of axes among the panels of their figure."""
+    place = axes.get_subplotspec()
+    return (place.rowspan.start, place.colspan.start) if place else (0, 0)
+
+
 def headline(figure: Figure, text: str) -> None:
     """Draw a title over all panels, in as many lines as the width of the figure requires."""
     letters = figure.get_figwidth() * 72 / (0.75 * look().font_size)
-    figure.suptitle(textwrap.fill(text, max(12, int(letters))), fontsize="large")
+    lines = textwrap.wrap(text, max(12, int(letters)))
+    figure.suptitle("\n".join(lines), fontsize="large")
+    if look().width is not None:  # the height has room for one line
+        more = (len(lines) - 1) * 1.45 * look().font_size / 72
+        figure.set_figheight(figure.get_figheight() + more)
 
 
 def across(count: int) -> int:
@@ -187,83 +244,16 @@ def across(count: int) -> int:
     return min(count, 2 if count in (2, 4) else 3) or 1
 
 
-def legend_below(figure: Figure, columns: int = 3, entries: Any = None, **options: Any) -> None:
-    """Draw a legend below the axes, of their labels or of other (name, line) pairs.
-
-    A figure of which it would take more than half becomes higher.
-
-    Args:
-        figure: Figure of the axes, of its final width.
-        columns: Number of columns; fewer are drawn where so many are wider than the figure.
-        entries: The pairs; labels of the axes if None.
-        **options: Options of `Figure.legend`.
-    """
-    names, lines = zip(*entries, strict=True) if entries else ((), ())
-    given = () if entries is None else (lines, names)
-    for count in range(columns, 0, -1):
-        how = {"loc": "outside lower center", "ncols": count, "frameon": False}
-        legend = figure.legend(*given, **how, **options)
-        _make_drawable(figure)
-        if count == 1 or legend.get_window_extent().width <= figure.bbox.width:
-            needed = figure.get_figheight() / 2 + legend.get_window_extent().height / figure.dpi
-            figure.set_figheight(max(figure.get_figheight(), needed))
-            return
-        legend.remove()
-
-
-def labelled(axes: Axes) -> list[tuple[str, Any]]:
-    """Entries of the legend of some axes: names and lines."""
-    lines, names = axes.get_legend_handles_labels()
-    return list(zip(names, lines, strict=True))
-
-
-MOST_DIRECT = 4
-"""Number of lines up to which each is named at its end, and not in a legend."""
-
-
-def name_lines(figure: Figure, axes: Axes, entries: Sequence[tuple[str, Line2D]]) -> None:
-    """Name lines at their right ends, or in a legend below if there are many.
-
-    A stroke in the line's colour leads from its end to its name. Names are black, so that those of
-    pale lines can be read.
-
-    Args:
-        figure: Figure of the axes.
-        axes: Axes with their final limits.
-        entries: Names and lines; a line across the axes ends at their edge.
-    """
-    if len(entries) > MOST_DIRECT:
-        legend_below(figure, 2, entries)
-        return
-    edge = axes.get_yaxis_transform()
-    ends = []
-    for name, line in entries:
-        x, y = (np.asarray(part, float) for part in line.get_data())
-        known = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
-        if len(known):
-            ends.append((y[known[-1]], x[known[-1]], name, line))
-    ends.sort(key=lambda end: end[0])
-    low, high = axes.get_ylim()
-    heights = np.array([end[0] for end in ends], float)
-    for i in range(1, len(heights)):  # clear of the one below
-        heights[i] = max(heights[i], heights[i - 1] + LINE_ROOM * (high - low))
-    heights -= max(0.0, heights.max(initial=low) - high)
-    for (y, x, name, line), height in zip(ends, heights, strict=True):
-        stroke = {"arrowstyle": "-", "color": line.get_color(), "shrinkA": 1, "shrinkB": 2}
-        where = edge if line.get_transform() == edge else "data"
-        letters = {"va": "center", "fontsize": "small", "annotation_clip": False}
-        places = {"xycoords": where, "textcoords": edge, "arrowprops": stroke}
-        axes.annotate(name, (x, y), (1.045, height), **places, **letters)
-
-
-LINE_ROOM = 0.075
-"""Share of the axes' height that the name of a line needs."""
+NARROW = 4.5
+"""Inches of a prescribed width up to which a scale of colours stands below the axes."""
 
 
 def colour_bar(
     figure: Figure, axes: Sequence[Axes], scale: ScalarMappable, label: str, **options: Any
 ) -> None:
-    """Draw the scale of colours that several axes share, beside them."""
+    """Draw the scale of colours that several axes share, beside them; below narrow ones."""
+    if (look().width or math.inf) <= NARROW:
+        options |= {"location": "bottom", "aspect": 30}
     bar = figure.colorbar(scale, ax=list(axes), shrink=0.8, **options)
     bar.set_label(label)
     bar.outline.set_visible(False)
@@ -302,53 +292,6 @@ def around(value: Any, low: Any, high: Any) -> np.ndarray:
     """Lengths of error bars; 0 where a skewed bootstrap's interval does not reach the value."""
     ends = np.array([np.subtract(value, low), np.subtract(high, value)], float)
     return np.maximum(ends, 0).reshape(2, -1)
-
-
-def accuracy_axis(axes: Axes) -> None:
-    """Let the y axis show accuracies, 0 to 100 %."""
-    axes.set_ylim(-0.02, 1.02)
-    axes.set_yticks(np.linspace(0, 1, 6))
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    pale_grid(axes, "y")
-
-
-def pale_grid(axes: Axes, axis: Literal["x", "y"]) -> None:
-    """Draw pale lines across the axes at the ticks of one axis."""
-    axes.grid(axis=axis, color=PALE, linewidth=0.8)
-
-
-NARROW = 0.3
-"""Decades of an axis up to which its ticks are those of a linear one: a factor of 2."""
-
-
-def few_decades(axis: Axis) -> None:
-    """Let a logarithmic axis have more ticks than its powers of ten where those are fewer than two.
-
-    Args:
-        axis: Axis with its final limits; that of axes without a mark is left as it is.
-    """
-    ends = sorted(axis.get_view_interval())
-    if ends[0] <= 0:  # matplotlib's limits where there is nothing to show
-        return
-    low, high = np.log10(ends)
-    if high - low < NARROW:  # where equal steps are nearly equal factors
-        axis.set_major_locator(MaxNLocator(3))
-        return
-    few = math.floor(high + 1e-9) - math.ceil(low - 1e-9) < 1
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
-
-
-def ratio_axis(axis: Axis) -> None:
-    """Let a logarithmic axis show plain numbers: 0.5, 1, 20."""
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter("{x:,g}")
-    axis.set_minor_formatter(NullFormatter())
-
-
-def step_axis(axes: Axes, ticks: int = 6) -> None:
-    """Let the x axis show training steps, with at most this number of ticks."""
-    axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=True))
-    axes.xaxis.set_major_formatter("{x:,.0f}")
 
 
 SHARES = ScalarMappable(Normalize(0, 1, clip=True), "Blues")

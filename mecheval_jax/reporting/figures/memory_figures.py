@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from mecheval_jax.reporting.figures import drawing
+from mecheval_jax.reporting.figures import drawing, legends, scales
 from mecheval_jax.reporting.figures.look import styled
 from mecheval_jax.reporting.terminal.tables import interval, number
 from mecheval_jax.store.row_selection import rows_with
@@ -40,8 +40,8 @@ def capacity_curve(table: pd.DataFrame) -> Figure:
         title = f"half is recalled at {number(threshold['value'])} pairs {interval(threshold)}"
     axes.set_title(title, loc="left")
     axes.set_ylabel("recall")
-    drawing.accuracy_axis(axes)
-    drawing.legend_below(figure)
+    scales.accuracy_axis(axes)
+    legends.legend_below(figure)
     return figure
 
 
@@ -72,7 +72,7 @@ def capacities(table: pd.DataFrame) -> Figure:
         left.plot(mean.index, mean, **line)
     _pairs_axis(left, sorted(set(recall["pairs"].tolist())))
     left.set_ylabel("recall")
-    drawing.accuracy_axis(left)
+    scales.accuracy_axis(left)
 
     # Thresholds over bytes, and that of theory.
     found = rows_with(table, metric="threshold")
@@ -87,16 +87,16 @@ def capacities(table: pd.DataFrame) -> Figure:
     right.plot(theory["state_bytes"], theory["value"], **line | {"label": None})
     right.set(yscale="log", xlabel="size of the state", ylabel="pairs of which half is recalled")
     right.xaxis.set_major_formatter(EngFormatter("B"))
-    drawing.ratio_axis(right.yaxis)
-    drawing.pale_grid(right, "y")
-    drawing.legend_below(figure, 4)
+    scales.ratio_axis(right.yaxis)
+    scales.pale_grid(right, "y")
+    legends.legend_below(figure, 4)
     return figure
 
 
 def _pairs_axis(axes: Axes, pairs: list[int]) -> None:
     axes.set(xscale="log", xlabel="pairs in the document")
-    axes.set_xticks(pairs, [f"{n:,}" for n in pairs])
     axes.minorticks_off()
+    scales.spaced_ticks(axes, pairs, [f"{n:,}" for n in pairs])
 
 
 @styled
@@ -120,8 +120,8 @@ def generalization_bars(table: pd.DataFrame) -> Figure:
     names = accuracy["setting"].str.replace("+", "\n")
     axes.set_xticks(range(len(accuracy)), names)
     axes.set_ylabel("accuracy")
-    drawing.accuracy_axis(axes)
-    drawing.legend_below(figure)
+    scales.accuracy_axis(axes)
+    legends.legend_below(figure)
     return figure
 
 

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from mecheval_jax.evaluation.config import CORRUPTION, DAMAGE, RESTORE, EvaluationConfig
 from mecheval_jax.evaluation.verdict.readings import at, bound, look_up_site
 from mecheval_jax.evaluation.verdict.rule import RESTORED
-from mecheval_jax.reporting.figures import drawing
+from mecheval_jax.reporting.figures import drawing, legends, scales
 from mecheval_jax.reporting.figures.drawing import COLOURS, FLOOR, GREY
 from mecheval_jax.reporting.figures.labels import HALO, place_labels, short_names
 from mecheval_jax.reporting.figures.look import styled
@@ -59,16 +59,15 @@ def accuracy_over_steps(
             drawing.annotate(axes, steps, shares, texts)
             if not several or split == "dev":
                 entries.append((name if several else split, drawn))
-    what = "best heuristic without recall" if several else "floor"
     for floor in sorted({round(floor, 4) for floor in floors.values()}):
-        entries.append((f"{what}, {floor:.1%}", axes.axhline(floor, **FLOOR, zorder=2)))
+        entries.append((f"floor, {floor:.1%}", axes.axhline(floor, **FLOOR, zorder=2)))
     axes.set(xlabel="training step", ylabel="accuracy")
-    drawing.accuracy_axis(axes)
-    drawing.step_axis(axes)
+    scales.accuracy_axis(axes)
+    scales.step_axis(axes)
     if several:
         key = Line2D([], [], color=FLOOR["color"], linestyle=":")
-        entries.append(("dotted: training documents", key))
-    drawing.name_lines(figure, axes, entries)
+        entries.append(("dotted: training", key))
+    legends.name_lines(figure, axes, entries)
     return figure
 
 
@@ -145,13 +144,16 @@ def layer_scatter(tables: Mapping[str, pd.DataFrame]) -> tuple[Figure, list[str]
     for line in (axes.axhline, axes.axvline):
         line(0, color="#d0d0d0", linewidth=0.8, zorder=1)
         line(RESTORED, color=GREY, linewidth=0.8, linestyle=":", zorder=1)
+    words = (  # in the corners of whatever the axes hold
+        (0.02, 0.98, "left", "top", "induction"),
+        (0.98, 0.02, "right", "bottom", f"retrieved\nby {earlier}"),
+        (0.02, 0.02, "left", "bottom", "neither yet\n(retrieved later, or not read)"),
+    )
+    style = {"color": "#555555", "style": "italic", "path_effects": HALO, "zorder": 3}
     corners = [
-        axes.text(0.0, 1.13, "induction", ha="center"),
-        axes.text(1.0, -0.17, f"retrieved\nby {earlier}", ha="center"),
-        axes.text(0.0, -0.17, "neither yet\n(retrieved later, or not read)", ha="center"),
+        axes.text(x, y, text, ha=ha, va=va, transform=axes.transAxes, **style)
+        for x, y, ha, va, text in words
     ]
-    for text in corners:
-        text.set(color="#555555", style="italic", va="center", path_effects=HALO, zorder=3)
     # The runs, with their intervals; runs that share a colour have different marks.
     mark = {"markersize": 8, "capsize": 2, "elinewidth": 1, "markeredgecolor": "white"}
     for index, point in enumerate(points.values()):
@@ -166,9 +168,13 @@ def layer_scatter(tables: Mapping[str, pd.DataFrame]) -> tuple[Figure, list[str]
     ]
     places = np.array([(q["value"], v["value"]) for q, v in points.values()]).reshape(-1, 2)
     drawing.annotate(axes, *places.T, texts)
-    low = np.minimum(places.min(axis=0, initial=0) - 0.1, -0.3)
-    high = np.maximum(places.max(axis=0, initial=1) + 0.1, (1.3, 1.2))
-    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+    # Axes that hold all intervals, and the names.
+    ends = np.array([[(row["low"], row["high"]) for row in point] for point in points.values()])
+    ends = ends.astype(float).reshape(-1, 2, 2)
+    across, outside = scales.limits(places[:, 0], ends[:, 0], (-0.3, 1.3))
+    upwards, more = scales.limits(places[:, 1], ends[:, 1], (-0.3, 1.2))
+    axes.set(xlim=across, ylim=upwards)
+    scales.say_outside(axes, outside + more)
     place_labels(axes, list(short_names(figure, points).values()), places, corners)
     return figure, list(points)
 
@@ -212,17 +218,18 @@ def attribution_over_steps(
     for change in transitions:
         high = last if change["high"] is None else change["high"]
         axes.axvspan(change["low"], high, color="#f0d9a0", alpha=0.3, lw=0, zorder=0)
-        text = axes.text(change["step"], 1.3, f"{change['after']} ", rotation=90, va="top")
+        text = axes.text(change["step"], 0.97, f"{change['after']} ", rotation=90, va="top")
         text.set(ha="right", fontsize="small", color="#6b5200")
+        text.set_transform(axes.get_xaxis_transform())  # a height of the axes, whatever they hold
     axes.axhline(RESTORED, color=GREY, linewidth=0.8, linestyle=":", zorder=1)
     # Axes that hold all intervals, and names of the lines.
-    ends = pd.concat([rows["low"], rows["high"]]).dropna()
-    low = min(-0.1, max(-1.0, ends.min() if len(ends) else 0.0))
+    held, outside = scales.limits(rows["value"], rows[["low", "high"]], (-0.1, 1.35))
+    scales.say_outside(axes, outside)
     place = "" if site is None else f" at {site_words(site.path)}"
-    axes.set(xlabel="training step", ylabel=f"attribution{place}", ylim=(low, 1.35))
+    axes.set(xlabel="training step", ylabel=f"attribution{place}", ylim=held)
     axes.set_xlim(0, last + max(1, math.ceil(last / 50)))
-    drawing.step_axis(axes)
-    drawing.name_lines(figure, axes, drawing.labelled(axes))
+    scales.step_axis(axes)
+    legends.name_lines(figure, axes, legends.labelled(axes))
     return figure
 
 

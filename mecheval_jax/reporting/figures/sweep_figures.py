@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from mecheval_jax.evaluation.verdict.rule import CLASSES, NOT_LEARNED
-from mecheval_jax.reporting.figures import drawing
+from mecheval_jax.reporting.figures import drawing, legends, scales
 from mecheval_jax.reporting.figures.drawing import COLOURS, FLOOR, GREY
 from mecheval_jax.reporting.figures.ink import ink_on
 from mecheval_jax.reporting.figures.look import styled
@@ -76,7 +76,7 @@ def accuracy_by_rate(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         medians = own.groupby("learning_rate")["accuracy"].median()
         axes.plot(medians.index.map(places), medians, **MEDIAN, zorder=3)
         axes.axhline(own["floor"].max(), **FLOOR, zorder=1)
-        drawing.accuracy_axis(axes)
+        scales.accuracy_axis(axes)
         axes.set_xlim(at.min() - margin, at.max() + margin)
         # Rates have a tick each, and a label where there is room.
         shown = _apart(at, TICK_ROOM * min(len(shapes), COLUMNS) * (np.ptp(at) + 2 * margin))
@@ -119,9 +119,9 @@ def success_by_shape(success: pd.DataFrame, titles: Mapping[str, str]) -> Figure
         axes.errorbar(rows["value"].to_numpy(), heights, xerr=ends, **mark, **style)
     axes.set(xlabel="share of members", xlim=(-0.02, 1.02))
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    drawing.pale_grid(axes, "x")
+    scales.pale_grid(axes, "x")
     axes.set_axisbelow(True)
-    drawing.legend_below(figure)
+    legends.legend_below(figure)
     return figure
 
 
@@ -176,9 +176,9 @@ def learning_curves(
         if len(own):
             axes.axhline(own["floor"].max(), **FLOOR, zorder=1)
         axes.autoscale_view()
-        drawing.accuracy_axis(axes)
+        scales.accuracy_axis(axes)
         axes.set_xlim(left=0)
-        drawing.step_axis(axes, ticks=4 if len(shapes) > 1 else 6)
+        scales.step_axis(axes, ticks=4 if len(shapes) > 1 else 6)
     styles = {
         "member": {"color": GREY} if besides else None,
         "best member": BEST if best else None,
@@ -219,8 +219,8 @@ def verdicts_by_shape(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         axes.bar_label(bars, texts, label_type="center", fontsize="small", color=ink_on(colour))
         left = left + width
     axes.set(xlabel="members", xlim=(0, max(left.max(initial=0), 1)))
-    drawing.step_axis(axes)
-    drawing.legend_below(figure)
+    scales.step_axis(axes)
+    legends.legend_below(figure)
     return figure
 
 
@@ -262,11 +262,12 @@ def _panels(titles: Mapping[str, str], x: str, y: str) -> tuple[Figure, list[Axe
     rows = math.ceil(len(titles) / columns)
     size = (7.2, 3.8) if len(titles) == 1 else (9.6, 0.9 + 2.3 * rows)
     figure, shapes = drawing.panels(len(titles), columns, *size)
-    for i, (axes, title) in enumerate(zip(shapes, titles.values(), strict=True)):
+    first, last = drawing.leftmost(shapes), drawing.lowest(shapes)
+    for axes, title in zip(shapes, titles.values(), strict=True):
         axes.set_title(_broken(title, PANEL_TITLE), loc="left", fontsize="small")
-        axes.set_xlabel("" if i + COLUMNS < len(shapes) else x, fontsize="small")
-        axes.set_ylabel("" if i % COLUMNS else y, fontsize="small")
-        axes.tick_params(labelsize="small", labelleft=i % COLUMNS == 0)
+        axes.set_xlabel(x if axes in last else "", fontsize="small")
+        axes.set_ylabel(y if axes in first else "", fontsize="small")
+        axes.tick_params(labelsize="small", labelleft=axes in first)
     return figure, shapes
 
 
@@ -278,7 +279,7 @@ def _broken(title: str, width: int) -> str:
 def _legend(figure: Figure, styles: Mapping[str, Mapping[str, Any] | None]) -> None:
     """A legend of lines and marks by their names; those without a style do not occur."""
     entries = [(name, Line2D([], [], **style)) for name, style in styles.items() if style]
-    drawing.legend_below(figure, entries=entries, fontsize="small")
+    legends.legend_below(figure, entries=entries, fontsize="small")
 
 
 def _lines(titles: Mapping[str, str]) -> tuple[Figure, Axes]:

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from mecheval_jax import machine
-from mecheval_jax.reporting.figures import beside, drawing, saving
+from mecheval_jax.reporting.figures import beside, drawing, saving, scales
 from mecheval_jax.reporting.figures.look import Look, looking, styled
 from tests.support import forked
 
@@ -23,7 +23,7 @@ two_cores = pytest.mark.skipif(
 def drawn():
     figure, axes = drawing.one_axes(3.0, 2.0)
     axes.plot([0, 1], [0, 1])
-    drawing.step_axis(axes)
+    scales.step_axis(axes)
     drawing.annotate(axes, [0], [0], ["\x07"])
     return figure
 

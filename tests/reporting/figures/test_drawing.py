@@ -6,7 +6,6 @@ from matplotlib.figure import Figure
 from mecheval_jax.mixers.architectures import ARCHITECTURES
 from mecheval_jax.reporting.figures import drawing, saving
 from mecheval_jax.reporting.figures import run_figures as figures
-from mecheval_jax.reporting.figures.look import Look, looking
 from tests.support.reported_runs import ROLES, VALUES, table_of
 
 
@@ -46,16 +45,6 @@ def test_an_architecture_looks_the_same_in_every_figure():
     assert len({tuple(style.values()) for style in many.values()}) == len(many)
 
 
-def test_a_narrow_axis_has_more_ticks_than_powers_of_ten():
-    """Catches an axis of 30 to 700 whose only number is 100."""
-    for limits, ticks in (((30, 700), 4), ((30, 3000), 2), ((101, 120), 2), ((10, 100), 2)):
-        axes = Figure().subplots()
-        axes.set(xscale="log", xlim=limits)
-        drawing.few_decades(axes.xaxis)
-        shown = [at for at in axes.get_xticks() if limits[0] <= at <= limits[1]]
-        assert len(shown) >= ticks, limits
-
-
 def test_heat_map_has_every_value_in_its_cell():
     figure = figures.attribution_heat_map(table_of(), "key", "restore")
     panels = {axes.get_title(loc="left"): axes for axes in figure.axes if axes.images}
@@ -79,26 +68,3 @@ def test_heat_map_of_nothing_that_can_be_told():
     nothing = dict.fromkeys(VALUES)  # a column of None is one of objects
     figure = figures.attribution_heat_map(table_of(nothing), "key", "restore")
     assert all(image.get_array().mask.all() for axes in figure.axes for image in axes.images)
-
-
-def test_ticks_of_almost_equal_numbers_keep_apart():
-    """Catches labels that lie on one another where all costs are about the same."""
-    axes = Figure().subplots()
-    axes.set(xscale="log", xlim=(19_450, 19_510))
-    drawing.few_decades(axes.xaxis)
-    shown = [at for at in axes.get_xticks() if 19_450 <= at <= 19_510]
-    assert 2 <= len(shown) <= 4
-
-
-def test_a_legend_leaves_room_for_the_axes():
-    """Catches axes that shrink to nothing above the names of many runs in a narrow figure."""
-    dev = [{"step": step, "split": "dev", "accuracy": 0.5} for step in (1, 2)]
-    runs = {f"a_rather_long_name_of_run_{i}": dev for i in range(12)}
-    with looking(Look(width=3.3, font_size=8)):
-        figure = figures.accuracy_over_steps(runs, {})
-    figure.draw_without_rendering()
-    (legend,) = figure.legends
-    axes = figure.axes[0].get_tightbbox()
-    assert figure.get_figwidth() == 3.3
-    assert axes.y0 > legend.get_window_extent().y1
-    assert axes.height > figure.dpi

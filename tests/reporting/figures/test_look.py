@@ -1,10 +1,14 @@
 """A prescribed look is that of every figure of its block, and of no other."""
 
+import warnings
+
 import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.reporting.figures import drawing
 from mecheval_jax.reporting.figures.look import Look, formats, look, looking, styled
+from tests.support.figure_cases import CASES
+from tests.support.legible import faults_of
 
 
 @styled
@@ -48,3 +52,16 @@ def test_a_look_that_cannot_be(options, message):
     """Catches a figure in another font than was asked for, which matplotlib only warns of."""
     with pytest.raises(UserError, match=message):
         Look(**options)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_column_of_a_paper_is_wide_enough(name):
+    """Catches panels side by side where one alone has room, and axes that a legend leaves flat."""
+    with looking(Look(width=3.3, font="DejaVu Serif", font_size=8)), warnings.catch_warnings():
+        warnings.simplefilter("error")  # that no layout was found
+        figure = CASES[name]()
+        faults = styled(faults_of)(figure)
+    assert not faults
+    assert figure.get_figwidth() == 3.3
+    panels = [axes.bbox.height for axes in figure.axes if axes.get_subplotspec()]
+    assert min(panels) > 0.35 * figure.dpi  # two lines of cells

@@ -78,3 +78,29 @@ def test_attributions_over_steps_stand_beside_the_accuracy():
     assert list(lines["accuracy"].get_ydata()) == [0.26, 0.912]
     (shaded,) = figure.axes[0].patches
     assert (shaded.get_x(), shaded.get_width()) == (100, 100)  # an open end goes to the last
+
+
+def test_a_scatter_holds_what_is_far_away():
+    """Catches an interval that is cut off at the edge, and a corner's name amid the marks."""
+    far = VALUES | {("block_1/block_input", "value"): 12.0}
+    at_the_edge = VALUES | {("block_1/block_input", "query"): -0.28}
+    figure, _ = figures.layer_scatter({"far": table_of(far), "edge": table_of(at_the_edge)})
+    (axes,) = figure.axes
+    assert axes.get_ylim()[1] > 12.05
+    assert axes.get_xlim()[0] < -0.33
+    corner = next(text for text in axes.texts if text.get_text() == "induction")
+    assert axes.transAxes.inverted().transform(corner.get_window_extent())[0, 1] > 0.9
+
+
+def test_over_steps_nothing_is_cut_off():
+    """Catches a share below -1 or above 1.35 of which nothing is said."""
+    values = VALUES | {("block_1/block_input", "value"): 1.9, ("block_1/block_input", "key"): -2.0}
+    history = pd.concat([table_of(values).assign(step=100), table_of(values)])
+    figure = figures.attribution_over_steps(history, TRAINING["steps"], TRAINING["transitions"])
+    low, high = figure.axes[0].get_ylim()
+    assert low < -2.05
+    assert high > 1.95
+    wide = history.assign(high=history["high"].replace(1.95, 90.0))
+    figure = figures.attribution_over_steps(wide, TRAINING["steps"], TRAINING["transitions"])
+    assert figure.axes[0].get_ylim()[1] < 5
+    assert figure.axes[0].get_title(loc="right") == "2 intervals go on outside"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from mecheval_jax.reporting.figures import drawing, saving, sweep_figures
+from mecheval_jax.reporting.figures import drawing, legends, saving, sweep_figures
 from mecheval_jax.reporting.figures.ink import ink_on
 from mecheval_jax.reporting.figures.look import Look, looking, styled
 from tests.support.colours import contrast
@@ -105,7 +105,7 @@ def test_control_characters_are_spelled_out(tmp_path):
     axes.set_ylabel("two\nlines")
     axes.annotate(evil, (0.5, 1))
     drawing.annotate(axes, [0], [0], [evil])
-    drawing.legend_below(figure)
+    legends.legend_below(figure)
     saving.save(figure, tmp_path, "a")
     xml.etree.ElementTree.parse(tmp_path / "a.svg")
     svg = saving.inline(figure, "p", "words")

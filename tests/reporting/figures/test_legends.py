@@ -1,0 +1,18 @@
+"""Names of lines and marks have room, and so have the axes."""
+
+from mecheval_jax.reporting.figures import run_figures as figures
+from mecheval_jax.reporting.figures.look import Look, looking
+
+
+def test_a_legend_leaves_room_for_the_axes():
+    """Catches axes that shrink to nothing above the names of many runs in a narrow figure."""
+    dev = [{"step": step, "split": "dev", "accuracy": 0.5} for step in (1, 2)]
+    runs = {f"a_rather_long_name_of_run_{i}": dev for i in range(12)}
+    with looking(Look(width=3.3, font_size=8)):
+        figure = figures.accuracy_over_steps(runs, {})
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    axes = figure.axes[0].get_tightbbox()
+    assert figure.get_figwidth() == 3.3
+    assert axes.y0 > legend.get_window_extent().y1
+    assert axes.height > figure.dpi
