@@ -34,10 +34,6 @@ def pale_grid(axes: Axes, axis: Literal["x", "y"]) -> None:
     axes.grid(axis=axis, color=PALE, linewidth=0.8)
 
 
-NARROW = 0.3
-"""Decades of an axis up to which its ticks are those of a linear one: a factor of 2."""
-
-
 def few_decades(axis: Axis) -> None:
     """Let a logarithmic axis have more ticks than its powers of ten where those are fewer than two.
 
@@ -48,7 +44,10 @@ def few_decades(axis: Axis) -> None:
     if ends[0] <= 0:  # matplotlib's limits where there is nothing to show
         return
     low, high = np.log10(ends)
-    if high - low < NARROW:  # where equal steps are nearly equal factors
+    tens = 10.0 ** np.arange(math.floor(low), math.ceil(high) + 1)
+    plain = np.outer(tens, (1, 2, 5))
+    if ((plain >= ends[0]) & (plain <= ends[1])).sum() < 2:
+        # Matplotlib would fall back to many ticks. Equal steps are nearly equal factors here.
         axis.set_major_locator(MaxNLocator(3))
         return
     few = math.floor(high + 1e-9) - math.ceil(low - 1e-9) < 1

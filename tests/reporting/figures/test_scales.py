@@ -1,6 +1,7 @@
 """Ticks and limits of axes."""
 
 import numpy as np
+import pytest
 from matplotlib.figure import Figure
 
 from mecheval_jax.reporting.figures import scales
@@ -16,12 +17,13 @@ def test_a_narrow_axis_has_more_ticks_than_powers_of_ten():
         assert len(shown) >= ticks, limits
 
 
-def test_ticks_of_almost_equal_numbers_keep_apart():
+@pytest.mark.parametrize("ends", [(19_450, 19_510), (1.42e-3, 2.84e-3), (2.1, 4.9)])
+def test_ticks_of_almost_equal_numbers_keep_apart(ends):
     """Catches labels that lie on one another where all costs are about the same."""
     axes = Figure().subplots()
-    axes.set(xscale="log", xlim=(19_450, 19_510))
+    axes.set(xscale="log", xlim=ends)
     scales.few_decades(axes.xaxis)
-    shown = [at for at in axes.get_xticks() if 19_450 <= at <= 19_510]
+    shown = [at for at in axes.get_xticks() if ends[0] <= at <= ends[1]]
     assert 2 <= len(shown) <= 4
 
 
