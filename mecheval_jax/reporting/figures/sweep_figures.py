@@ -33,6 +33,9 @@ RISE = {"color": "#f0d9a0", "linewidth": 0, "zorder": 0}
 UNLEARNED = "#9a9a9a"
 """Colour of bars of members without a mechanism; unlike `GREY` it is the same on a dark page."""
 
+UNKNOWN = "#c4c4c4"
+"""Colour of bars of members whose verdict is no class of this version."""
+
 COLUMNS = 3
 """Number of panels in a row."""
 
@@ -67,12 +70,14 @@ def accuracy_by_rate(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         for rate, same in own.groupby("learning_rate"):
             x = places[rate] + spread * beside(len(same))
             bad = same["diverged_at"].notna().to_numpy()
+            # A member that diverged before it was measured stands at 0.
+            heights = same["accuracy"].mask(bad & same["accuracy"].isna(), 0.0)
             marks = (~bad, MEMBER | {"alpha": 0.75}), (bad, DIVERGED | {"zorder": 4})
             for chosen, style in marks:
                 texts = [_member(row) for row in same[chosen].to_dict("records")]
-                drawing.annotate(axes, x[chosen], same["accuracy"][chosen], texts)
+                drawing.annotate(axes, x[chosen], heights[chosen], texts)
                 if chosen.any():  # An empty line would count as a point at the layout's corner.
-                    axes.plot(x[chosen], same["accuracy"][chosen], clip_on=False, **style)
+                    axes.plot(x[chosen], heights[chosen], clip_on=False, **style)
         medians = own.groupby("learning_rate")["accuracy"].median()
         axes.plot(medians.index.map(places), medians, **MEDIAN, zorder=3)
         axes.axhline(own["floor"].max(), **FLOOR, zorder=1)
@@ -201,10 +206,12 @@ def verdicts_by_shape(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     """
     verdicts = table[table["metric"] == "verdict"]
     counts = pd.crosstab(verdicts["group"], verdicts["label"])
-    counts = counts.reindex(index=list(titles), columns=list(CLASSES), fill_value=0)
+    # Verdicts of another version, which has other classes, are counted too.
+    classes = [*CLASSES, *sorted(set(counts.columns) - set(CLASSES))]
+    counts = counts.reindex(index=list(titles), columns=classes, fill_value=0)
     figure, axes = _lines(titles)
     left = np.zeros(len(counts))
-    for name in CLASSES:
+    for name in classes:
         width = counts[name].to_numpy()
         if not width.any():
             continue
@@ -225,7 +232,9 @@ def verdicts_by_shape(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
 
 
 def verdict_colour(name: str) -> str:
-    """The colour of a class of verdicts, the same in all figures."""
+    """The colour of a class of verdicts, the same in all figures; grey if it is none today."""
+    if name not in CLASSES:
+        return UNKNOWN
     return UNLEARNED if name == NOT_LEARNED else COLOURS[CLASSES.index(name) % len(COLOURS)]
 
 

@@ -136,3 +136,19 @@ def test_verdicts_are_counted(table):
         "not learned": [2, 0],
     }
     assert [found[name][0].get_x() for name in counts] == [0, 1, 2]
+
+
+def test_verdicts_of_another_version_are_counted(table):
+    """Catches members that are missing in a bar, since their verdict is no class today."""
+    renamed = table.replace({"label": {"induction": "an_older_class"}})
+    (axes,) = sweep_figures.verdicts_by_shape(renamed, TITLES).axes
+    found = {bars.get_label(): [bar.get_width() for bar in bars] for bars in axes.containers}
+    assert found == {"direct retrieval": [1, 0], "not learned": [2, 0], "an older class": [1, 0]}
+
+
+def test_a_member_that_diverged_before_it_was_measured_has_a_mark(table):
+    """Catches a legend that names a mark which is nowhere."""
+    gone = (table["member"] == 4) & (table["metric"] == "accuracy")
+    figure = sweep_figures.accuracy_by_rate(table.assign(value=table["value"].mask(gone)), TITLES)
+    bad = points(panels(figure, TITLES)[ATTENTION], sweep_figures.DIVERGED)
+    assert bad[:, 1].tolist() == [0.0]
