@@ -58,7 +58,7 @@ def accuracy_by_width(rows: Sequence[Mapping[str, Any]]) -> Figure:
         mark = {"linestyle": "none", "capsize": 2, "elinewidth": 1}
         axes.errorbar(x, own["accuracy"], ends, markersize=5, **mark, **style)
         best = own.drop_duplicates("width", keep="last")
-        (line,) = axes.plot(x[best.index], best["accuracy"], color=style["color"], linewidth=1.5)
+        (line,) = axes.plot(x[best.index], best["accuracy"], linewidth=1.5, markersize=5, **style)
         entries.append((mixer, line))
         axes.plot(x, published[own.index], **style | {"linestyle": "none"},
                   markersize=9, markerfacecolor="none", zorder=4)  # fmt: skip

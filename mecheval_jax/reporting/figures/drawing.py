@@ -152,6 +152,17 @@ def colour_and_marker(index: int) -> dict[str, str]:
     return {"color": COLOURS[index % len(COLOURS)], "marker": marker}
 
 
+def colour_and_sparse_marks(index: int) -> dict[str, Any]:
+    """Style of one curve among many: from the second round of the colours on it has a few marks."""
+    lap, place = divmod(index, len(COLOURS))
+    style = {"color": COLOURS[place]}
+    if lap == 0:
+        return style
+    # At equal distances on the page, however many points it has, and not on those of the next.
+    some = {"markevery": (0.02 * place, 0.16), "markersize": 6, "markeredgecolor": "white"}
+    return style | some | {"marker": MARKERS[lap % len(MARKERS)], "markeredgewidth": 0.5}
+
+
 MIXERS = ("attention", "based", "mamba", "hyena", "base_conv", "h3", "delta_net")
 """Architectures that have a colour and mark of their own, in the order of `COLOURS`."""
 

@@ -48,12 +48,13 @@ def accuracy_over_steps(
     train = {"linestyle": ":", "linewidth": 1.2} if several else {"linewidth": 1.0}
     entries: list[tuple[str, Line2D]] = []
     for index, (name, metrics) in enumerate(runs.items()):
-        dev = {"color": COLOURS[index % len(COLOURS)], "linewidth": 2.0, "zorder": 3}
+        dev = {"linewidth": 2.0, "zorder": 3} | drawing.colour_and_sparse_marks(index)
         own = dev if several else dev | {"color": COLOURS[1]}
-        for split, style in (("train", own | train | {"alpha": 0.6}), ("dev", dev)):
+        train |= {"color": own["color"], "alpha": 0.6, "zorder": 3}
+        for split, style in (("train", train), ("dev", own)):
             chosen = [row for row in metrics if row.get("split") == split and "accuracy" in row]
             steps, shares = ([row[field] for row in chosen] for field in ("step", "accuracy"))
-            (drawn,) = axes.plot(steps, shares, **style, **drawing.alone(steps))
+            (drawn,) = axes.plot(steps, shares, **drawing.alone(steps) | style)
             words = zip(steps, shares, strict=True)
             texts = [f"{name}, {split}, step {s:,}: {percent(share)}" for s, share in words]
             drawing.annotate(axes, steps, shares, texts)

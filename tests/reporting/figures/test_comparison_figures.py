@@ -38,6 +38,16 @@ def test_accuracy_by_width():
     assert [y for y in shown if not np.isnan(y)] == [0.806, 0.806]
 
 
+def test_architectures_that_share_a_colour_have_marks_in_the_legend():
+    """Catches two names beside lines that look alike."""
+    rows = [
+        ROWS[0] | {"mixer": f"mixer_{i}", "width": width} for i in range(9) for width in (16, 64)
+    ]
+    figure = comparison_figures.accuracy_by_width(rows)
+    lines = figure.legends[0].get_lines()[:9]
+    assert len({(line.get_color(), line.get_marker()) for line in lines}) == 9
+
+
 def test_cost_against_accuracy():
     """Catches costs that are swapped, and a filled mark at a model that another beats."""
     choice = pd.DataFrame(choice_rows())

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from mecheval_jax.reporting.figures import run_figures as figures
+from mecheval_jax.reporting.html.comparison import MOST_CURVES
 from tests.support.reported_runs import TRAINING, VALUES, attribution_rows, table_of
 
 
@@ -48,6 +49,17 @@ def test_one_evaluation_is_seen():
     more = [*rows, {"step": 500, "split": "dev", "accuracy": 0.6}]
     (axes,) = figures.accuracy_over_steps({"run": more}, {}).axes
     assert [line.get_marker() for line in axes.lines] == ["o", "None"]
+
+
+def test_every_curve_has_a_look_of_its_own():
+    """Catches runs that share a colour, and nothing that tells them apart in the legend."""
+    rows = [{"step": step, "split": "dev", "accuracy": 0.5} for step in (1, 2)]
+    figure = figures.accuracy_over_steps({f"run{i}": rows for i in range(MOST_CURVES)}, {})
+    looks = {
+        (line.get_color(), line.get_marker(), line.get_linestyle())
+        for line in figure.legends[0].get_lines()
+    }
+    assert len(looks) == MOST_CURVES + 1  # and that of training documents
 
 
 def test_scatter_places_every_run_and_names_it():
