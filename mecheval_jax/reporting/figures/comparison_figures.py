@@ -37,18 +37,47 @@ APART = 0.035
 def accuracy_by_width(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """Accuracy of every model over its width, with its interval; a line joins the best ones.
 
-    Hollow marks are published values.
+    Hollow marks are published values. Models that were asked other documents, which are easier or
+    harder, have a panel of their own.
 
     Args:
         rows: For each model its ``run``, ``mixer``, ``width``, ``accuracy`` with ``accuracy_low``
-            and ``accuracy_high``, ``floor`` and, if there is one, ``published``.
+            and ``accuracy_high``, ``floor`` and, if there are any, ``published`` and ``task``, the
+            title of the documents that it was asked.
     """
     table = pd.DataFrame(list(rows))
-    published = table.get("published", pd.Series(np.nan, table.index)).astype(float)
-    figure, axes = drawing.one_axes(7.2, 4.2)
+    table["task"] = table.get("task", "")
+    table["published"] = table.get("published", pd.Series(np.nan, table.index)).astype(float)
+    tasks = list(table["task"].unique())
+    across = drawing.across(len(tasks))
+    size = (7.2, 4.2) if len(tasks) == 1 else (4.2 * across, 3.4 * math.ceil(len(tasks) / across))
+    figure, every = drawing.panels(len(tasks), across, *size)
+    styles, entries = drawing.mixer_styles(table["mixer"]), dict[str, Line2D]()
+    for axes, task in zip(every, tasks, strict=True):
+        own = table[table["task"] == task]
+        entries = _models_by_width(axes, own, styles) | entries
+        axes.set_title(task, loc="left")
+        floor = own["floor"].astype(float).max()
+        if not pd.isna(floor):
+            name = f"floor, {floor:.1%}" if len(tasks) == 1 else "floor"
+            entries[name] = entries.pop(name, axes.axhline(floor, **FLOOR, zorder=1))
+    # The names of all.
+    if table["published"].notna().any():
+        key = Line2D([], [], color="#555555", marker="o", markerfacecolor="none", linestyle="none")
+        entries["hollow: published"] = key
+    if len(tasks) == 1:
+        legends.name_lines(figure, every[0], list(entries.items()))
+    else:
+        legends.legend_below(figure, entries=list(entries.items()))
+    return figure
+
+
+def _models_by_width(
+    axes: Axes, table: pd.DataFrame, styles: Mapping[str, Mapping[str, str]]
+) -> dict[str, Line2D]:
+    """Draw the models of one task, and the axes; gives the line of each architecture."""
     mixers, widths = list(table["mixer"].unique()), sorted(set(table["width"]))
-    entries: list[tuple[str, Line2D]] = []
-    styles = drawing.mixer_styles(mixers)
+    entries = {}
     # Every model beside those of its width, and the line of each architecture.
     for index, mixer in enumerate(mixers):
         own = table[table["mixer"] == mixer].sort_values(["width", "accuracy"])
@@ -58,24 +87,16 @@ def accuracy_by_width(rows: Sequence[Mapping[str, Any]]) -> Figure:
         mark = {"linestyle": "none", "capsize": 2, "elinewidth": 1}
         axes.errorbar(x, own["accuracy"], ends, markersize=5, **mark, **style)
         best = own.drop_duplicates("width", keep="last")
-        (line,) = axes.plot(x[best.index], best["accuracy"], linewidth=1.5, markersize=5, **style)
-        entries.append((mixer, line))
-        axes.plot(x, published[own.index], **style | {"linestyle": "none"},
+        line = {"linewidth": 1.5, "markersize": 5}
+        (entries[mixer],) = axes.plot(x[best.index], best["accuracy"], **line, **style)
+        axes.plot(x, own["published"], **style | {"linestyle": "none"},
                   markersize=9, markerfacecolor="none", zorder=4)  # fmt: skip
         drawing.annotate(axes, x, own["accuracy"], map(_model, own.to_dict("records")))
-    # The floor, the axes and the names.
-    floor = table["floor"].astype(float).max()
-    if not pd.isna(floor):
-        entries.append((f"floor, {floor:.1%}", axes.axhline(floor, **FLOOR, zorder=1)))
     axes.set(xlabel="width", ylabel="accuracy")
     axes.set_xscale("log", base=2)
     scales.spaced_ticks(axes, widths, [str(width) for width in widths])
     scales.accuracy_axis(axes)
-    if published.notna().any():
-        key = Line2D([], [], color="#555555", marker="o", markerfacecolor="none", linestyle="none")
-        entries.append(("hollow: published", key))
-    legends.name_lines(figure, axes, entries)
-    return figure
+    return entries
 
 
 def _model(row: Mapping[str, Any]) -> str:

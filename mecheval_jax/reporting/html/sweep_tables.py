@@ -121,10 +121,25 @@ def models(members: pd.DataFrame, content: Mapping[str, Any]) -> list[dict[str, 
         own = changed_sections(base, content["members"][row["member"]])[0]
         return published_beside(own["task"], own["model"]) if comparable else None
 
+    asked = _asked(content["members"])
     return [
-        with_ends(row, "accuracy") | {"published": published(row), "run": f"member {row['member']}"}
+        with_ends(row, "accuracy")
+        | {"published": published(row), "run": f"member {row['member']}"}
+        | {"task": asked[row["member"]]}
         for row in members.dropna(subset="accuracy").to_dict("records")
     ]
+
+
+ASKED = ("task.", "evaluation.split")
+"""What the names of changed fields begin with that make other documents."""
+
+
+def _asked(members: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The documents that each member of a sweep is asked: fields by which these differ."""
+    fields = {name for changes in members for name in changes if name.startswith(ASKED)}
+    texts = [{n: str(changes.get(n, "as in the config")) for n in fields} for changes in members]
+    differ = [name for name in sorted(fields) if len({each[name] for each in texts}) > 1]
+    return [", ".join(f"{n.removeprefix('task.')} {each[n]}" for n in differ) for each in texts]
 
 
 def _linked(

@@ -48,6 +48,23 @@ def test_architectures_that_share_a_colour_have_marks_in_the_legend():
     assert len({(line.get_color(), line.get_marker()) for line in lines}) == 9
 
 
+def test_models_of_other_documents_have_a_panel_of_their_own():
+    """Catches a line through models of two tasks, and one floor for both."""
+    hard = [row | {"task": "pairs 16", "floor": 0.0625, "accuracy": 0.1} for row in ROWS]
+    figure = comparison_figures.accuracy_by_width(
+        [row | {"task": "pairs 4"} for row in ROWS] + hard
+    )
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["pairs 4", "pairs 16"]
+    for axes, floor in zip(figure.axes, (0.25, 0.0625), strict=True):
+        dashed = [line for line in axes.lines if line.get_linestyle() == "--"]
+        assert [set(line.get_ydata()) for line in dashed] == [{floor}]
+    shown = [set(np.round(line.get_ydata(), 2)) for line in figure.axes[1].lines
+             if line.get_linestyle() == "-"]  # fmt: skip
+    assert shown == [{0.1}, {0.1}]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["mamba", "attention", "floor", "hollow: published"]
+
+
 def test_cost_against_accuracy():
     """Catches costs that are swapped, and a filled mark at a model that another beats."""
     choice = pd.DataFrame(choice_rows())

@@ -67,3 +67,15 @@ def test_published_numbers_stand_at_what_may_be_compared(swept):
     other = [changes | {"task.reverse": True} for changes in content["members"]]
     rows = sweep_tables.models(members, content | {"base": base, "members": other})
     assert {row["published"] for row in rows} == {None}
+
+
+def test_models_say_what_documents_they_were_asked(swept):
+    """Catches models of easy and of hard documents that are drawn as if of one task."""
+    content, members = swept.read(), wide(pd.read_csv(swept.table))
+    assert {row["task"] for row in sweep_tables.models(members, content)} == {""}
+    changed = [
+        changes | {"task.pairs": 4 if number % 2 else 8, "task.reverse": True}
+        for number, changes in enumerate(content["members"])
+    ]
+    rows = sweep_tables.models(members, content | {"members": changed})
+    assert {row["member"] % 2: row["task"] for row in rows} == {0: "pairs 8", 1: "pairs 4"}
