@@ -265,7 +265,7 @@ def _shares_by_taps(cells: StudyCells, axes: Axes) -> None:
         axes.plot([], [], "D", color=COLOURS[index], label=f"at the {role}")
     axes.legend(loc="upper left", ncols=3, frameon=False, fontsize="small", handletextpad=0.2)
     axes.set_xticks(range(len(taps)), taps)
-    axes.set(xlabel="taps of the convolution", ylim=(-0.3, 1.4))
+    axes.set(xlabel="taps of the convolution", ylim=_held([axes], 1.4))
     axes.set_title("mamba: restored by layer 1's input", loc="left")
     scales.pale_grid(axes, "y")
 
@@ -282,6 +282,12 @@ def _beside_each_other(
     places = x + 0.1 + 0.03 * (np.arange(len(own)) % 3 - 1)
     mark = {"marker": "D", "linestyle": "none", "markersize": 5, "markeredgecolor": "white"}
     axes.plot(places, own, color=colour, zorder=4, **mark)
+
+
+def _held(panels: Sequence[Axes], high: float) -> tuple[float, float]:
+    """Limits that hold all restored shares which were drawn, from -0.3 to `high` at least."""
+    drawn = [np.ravel(line.get_ydata()) for axes in panels for line in axes.get_lines()]
+    return scales.limits(np.concatenate([np.zeros(1), *drawn]), [], (-0.3, high))[0]
 
 
 def _written_by(layer: int) -> str:
@@ -304,8 +310,8 @@ def writing_layers(cells: StudyCells) -> Figure:
         axes.set_xticks(range(len(STYLES)), list(STYLES), rotation=35, ha="right")
         axes.set_xlim(-0.5, len(STYLES) - 0.5)
         axes.set_title(f"{depth} layer{'s' if depth > 1 else ''}", loc="left")
-        axes.set_ylim(-0.3, 1.3)
         scales.pale_grid(axes, "y")
+    panels[0].set_ylim(_held(panels, 1.3))  # of all, which share it
     panels[0].set_ylabel("restored by the layer's output, at the query")
     mark = {"marker": "D", "linestyle": "none"}
     layers = [(f"layer {i}", Line2D([], [], color=COLOURS[i], **mark)) for i in range(max(DEPTHS))]

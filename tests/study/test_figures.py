@@ -119,3 +119,12 @@ def test_figures_of_the_study_alone_are_not_drawn(true, where):
     rows = true[(true["task"] == "AR") & (true["layers"] == 2) & (true["mixer"] == "mamba")]
     own = rows[(rows["option"] == "") & (rows["positions"] == "none")].assign(**where)
     assert [name for name, _, _ in study_figures(StudyCells(own))] == []
+
+
+def test_shares_far_from_1_are_held(true):
+    """Catches a share that is cut off at the edge without a word."""
+    where = {"task": "AR", "mixer": "mamba", "layers": 2}
+    far = changed(true, where, **{"block_0/mixer_output@query": 1.9})
+    panels = writing_layers(StudyCells(far)).axes
+    assert all(axes.get_ylim()[1] > 1.9 for axes in panels)
+    assert writing_layers(StudyCells(true)).axes[0].get_ylim() == (-0.3, 1.3)
