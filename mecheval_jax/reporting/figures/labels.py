@@ -14,10 +14,21 @@ from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
+from mecheval_jax.reporting.figures.drawing import LETTER
+from mecheval_jax.reporting.figures.legends import SMALL
 from mecheval_jax.reporting.figures.look import look
 
 MOST_NAMES = 12
 """Number of points above which they are numbered, and a list beside the axes names them."""
+
+MOST_LETTERS = 24
+"""Letters of a name above which a number stands beside the point."""
+
+BESIDE = 6.0
+"""Letters of a name for each inch of a figure above which a number stands beside the point."""
+
+LONGEST_LINE = 60
+"""Letters in a line of a list beside the axes."""
 
 LIST_WIDTH = 3.2
 """Inches beside the axes that a list of names has at least."""
@@ -36,7 +47,7 @@ _DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, 
 
 
 def short_names(figure: Figure, names: Iterable[str]) -> dict[str, str]:
-    """What stands beside the points of these names: the names or, of many, numbers.
+    """What stands beside the points of these names: the names or, of many or long ones, numbers.
 
     A list beside the axes then says whose the numbers are, once for all panels of the figure. In a
     figure whose width is prescribed it stands above them.
@@ -46,7 +57,8 @@ def short_names(figure: Figure, names: Iterable[str]) -> dict[str, str]:
         names: Names of the points of all panels.
     """
     once = list(dict.fromkeys(names))
-    if len(once) <= MOST_NAMES:
+    room = min(MOST_LETTERS, BESIDE * figure.get_figwidth())
+    if len(once) <= MOST_NAMES and max(map(len, once), default=0) <= room:
         return {name: name for name in once}
     numbered = {name: str(number) for number, name in enumerate(once, 1)}
     _list(figure, [f"{number}  {name}" for name, number in numbered.items()])
@@ -89,6 +101,9 @@ def place_labels(
 def _list(figure: Figure, lines: Sequence[str]) -> None:
     """Write lines beside the axes, which keep their size, or above them to keep the width."""
     width, height = figure.get_size_inches()
+    letter = LETTER * SMALL * look().font_size / 72
+    most = LONGEST_LINE if look().width is None else int(0.9 * width / letter)
+    lines = [part for line in lines for part in textwrap.wrap(line, most, subsequent_indent="    ")]
     text = figure.text(0.01, 0.5, "\n".join(lines), va="center", fontsize="small")
     needed = text.get_window_extent()
     wide, high = needed.width / figure.dpi, needed.height / figure.dpi

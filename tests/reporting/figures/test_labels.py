@@ -46,3 +46,14 @@ def test_names_of_several_panels_are_listed_once(prescribed):
     assert box.x1 < figure.bbox.x1
     assert box.y1 < figure.bbox.y1
     assert prescribed.width in (None, figure.get_figwidth())
+
+
+@pytest.mark.parametrize("prescribed", [Look(), Look(width=3.3, font_size=8)])
+def test_long_names_are_listed(prescribed):
+    """Catches names that leave the marks no room, and lines of the list that are cut off."""
+    runs = {f"{'some/folder/' * 8}run_{i}": table_of() for i in range(3)}
+    with looking(prescribed):
+        figure, _ = figures.layer_scatter(runs)
+    (listed,) = figure.texts
+    assert "run_2" in "".join(listed.get_text().split())
+    assert "1, 2, 3" in [text.get_text() for text in figure.axes[0].texts]

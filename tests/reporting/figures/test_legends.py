@@ -16,3 +16,13 @@ def test_a_legend_leaves_room_for_the_axes():
     assert figure.get_figwidth() == 3.3
     assert axes.y0 > legend.get_window_extent().y1
     assert axes.height > figure.dpi
+
+
+def test_a_long_name_stands_below_the_axes():
+    """Catches a curve's name beside the axes that takes their room, or is cut off."""
+    rows = [{"step": step, "split": "dev", "accuracy": 0.5} for step in (1, 2)]
+    (axes,) = figures.accuracy_over_steps({"a": rows, "b" * 150: rows}, {}).axes
+    axes.figure.draw_without_rendering()
+    assert axes.figure.legends
+    assert axes.get_position().width > 0.8
+    assert not figures.accuracy_over_steps({"a": rows, "b" * 20: rows}, {}).legends
