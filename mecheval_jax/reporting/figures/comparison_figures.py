@@ -73,7 +73,7 @@ def accuracy_by_width(rows: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def _models_by_width(
-    axes: Axes, table: pd.DataFrame, styles: Mapping[str, Mapping[str, str]]
+    axes: Axes, table: pd.DataFrame, styles: Mapping[str, dict[str, str]]
 ) -> dict[str, Line2D]:
     """Draw the models of one task, and the axes; gives the line of each architecture."""
     mixers, widths = list(table["mixer"].unique()), sorted(set(table["width"]))
