@@ -4,12 +4,15 @@ import contextlib
 import contextvars
 import dataclasses
 import functools
+import multiprocessing
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import matplotlib
 from matplotlib.font_manager import get_font_names
 
+from mecheval_jax.console import say
 from mecheval_jax.errors import UserError, choose
 
 FORMATS = ("png", "svg", "pdf")
@@ -86,13 +89,35 @@ def looking(prescribed: Look) -> Iterator[None]:
         _LOOK.reset(token)
 
 
+@contextlib.contextmanager
+def _letters_told() -> Iterator[None]:
+    """Say in one line that a font lacks letters, where matplotlib warns of each and its file."""
+
+    def show(message: Warning | str, *where: Any) -> None:
+        if "missing from" in str(message) and str(message).startswith("Glyph"):
+            _say_missing(look().font)
+        else:
+            otherwise(message, *where)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", "Glyph", UserWarning)
+        otherwise, warnings.showwarning = warnings.showwarning, show
+        yield
+
+
+@functools.cache
+def _say_missing(font: str) -> None:
+    if multiprocessing.parent_process() is None:  # else this is a copy, and the other has said it
+        say(f"{font} lacks letters of some names, which are boxes in figures: --font names another")
+
+
 def styled(draw: Callable) -> Callable:
     """Decorator: draw in this style, regardless of the user's settings of matplotlib."""
 
     @functools.wraps(draw)
     def drawn(*arguments: Any, **options: Any) -> Any:
         fonts = {"font.family": look().font, "font.size": look().font_size}
-        with matplotlib.rc_context(_STYLE | fonts):
+        with matplotlib.rc_context(_STYLE | fonts), _letters_told():
             return draw(*arguments, **options)
 
     return drawn

@@ -60,8 +60,9 @@ def accuracy_over_steps(
             drawing.annotate(axes, steps, shares, texts)
             if not several or split == "dev":
                 entries.append((name if several else split, drawn))
-    for floor in sorted({round(floor, 4) for floor in floors.values()}):
-        entries.append((f"floor, {floor:.1%}", axes.axhline(floor, **FLOOR, zorder=2)))
+    told = {f"floor, {floor:.1%}": floor for floor in sorted(floors.values())}
+    for text, floor in told.items():
+        entries.append((text, axes.axhline(floor, **FLOOR, zorder=2)))
     axes.set(xlabel="training step", ylabel="accuracy")
     scales.accuracy_axis(axes)
     scales.step_axis(axes)

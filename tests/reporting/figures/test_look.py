@@ -6,7 +6,15 @@ import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.reporting.figures import drawing
-from mecheval_jax.reporting.figures.look import Look, formats, look, looking, styled
+from mecheval_jax.reporting.figures.look import (
+    Look,
+    _say_missing,
+    formats,
+    look,
+    looking,
+    styled,
+)
+from mecheval_jax.reporting.figures.saving import save
 from tests.support.figure_cases import CASES
 from tests.support.legible import faults_of
 
@@ -29,6 +37,21 @@ def test_a_block_has_its_look():
     plain = drawn()
     assert tuple(plain.get_size_inches()) == (7.2, 3.6)
     assert plain.axes[0].title.get_fontfamily() == ["DejaVu Sans"]
+
+
+def test_letters_that_a_font_lacks_are_told_once(tmp_path, capfd, monkeypatch):
+    """Catches a warning with a path for each letter of each figure, and one that nobody sees."""
+    monkeypatch.setattr("multiprocessing.parent_process", lambda: None)
+    _say_missing.cache_clear()
+    for name in ("a", "b"):
+        figure, axes = drawing.one_axes(3.6, 1.8)
+        axes.set_title("\u6a21\u578b")
+        save(figure, tmp_path, name)
+        axes.set_title("")  # every figure of a test is looked at once more
+    said = capfd.readouterr().err
+    assert said.count("lacks letters") == 1
+    assert "DejaVu Sans lacks letters of some names" in said
+    assert "Glyph" not in said
 
 
 def test_formats_in_words():

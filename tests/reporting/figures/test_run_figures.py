@@ -2,6 +2,7 @@
 
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
 from mecheval_jax.reporting.figures import run_figures as figures
 from mecheval_jax.reporting.html.comparison import MOST_CURVES
@@ -116,3 +117,12 @@ def test_over_steps_nothing_is_cut_off():
     figure = figures.attribution_over_steps(wide, TRAINING["steps"], TRAINING["transitions"])
     assert figure.axes[0].get_ylim()[1] < 5
     assert figure.axes[0].get_title(loc="right") == "2 intervals go on outside"
+
+
+def test_floors_that_read_alike_are_one():
+    """Catches two entries of a legend with the same text."""
+    runs = {name: [{"step": 1, "split": "dev", "accuracy": 0.5}] for name in "abc"}
+    figure = figures.accuracy_over_steps(runs, {"a": 0.25, "b": 0.2502, "c": 0.3})
+    named = [text.get_text() for text in figure.findobj(Text)]
+    assert named.count("floor, 25.0%") == 1
+    assert named.count("floor, 30.0%") == 1
