@@ -16,7 +16,7 @@ import functools
 import hashlib
 import pathlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -133,17 +133,18 @@ def climb(request: LadderRequest) -> dict[str, pd.DataFrame]:
         UserError: If the workdir cannot be made, holds other files, or is climbed in by another
             program, or a file of it or of the collection is damaged.
     """
-    folder = Folder(request.workdir)
-    folder.check_own("results of known circuits", OWN)
-    with folder.lock("ladder"):
-        return _climb(request)
-
-
-def _climb(request: LadderRequest) -> dict[str, pd.DataFrame]:
-    """Measure what the folder does not have yet, and write tables and figure."""
+    # A collection is read first: a folder is made of what can be done alone.
     planned: list[Unit] = [
         (rung, name, unit) for rung in request.rungs for name, unit in units_of(rung, request)
     ]
+    folder = Folder(request.workdir)
+    folder.check_own("results of known circuits", OWN)
+    with folder.lock("ladder"):
+        return _climb(request, planned)
+
+
+def _climb(request: LadderRequest, planned: Sequence[Unit]) -> dict[str, pd.DataFrame]:
+    """Measure what the folder does not have yet, and write tables and figure."""
     known = _known_rows(request, planned)
     found: dict[str, Rows] = {rung: [] for rung in request.rungs}
     for number, (rung, name, unit) in enumerate(planned, start=1):

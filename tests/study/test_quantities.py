@@ -99,8 +99,12 @@ def test_few_runs_have_the_spread_of_student():
     low, high = mean("three", [0.0, 0.0, 1.0], [0.0] * 3).interval()
     assert high - low == pytest.approx(2 * 4.303 / 3, rel=0.15)
     # Other cells say that seeds lie closer together.
-    near = mean("near", [0.0, 1.0], [0.0, 0.0], Prior(0.01, 50.0)).interval()
-    assert near[1] - near[0] < 0.6
+    prior = Prior(0.01, 50.0)
+    near = mean("near", [0.4, 0.6], [0.0, 0.0], prior).interval()
+    assert near[1] - near[0] < 0.4
+    # And what lies ten times as far apart is of another kind.
+    far = mean("far", [0.0, 1.0], [0.0, 0.0], prior).interval()
+    assert far[1] - far[0] > 2
 
 
 def test_bounds():
