@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from configs.arguments import COMMON, apply, parse
 from configs.base import short_recall
-from configs.grids import Changes, product, seeds
+from configs.grids import Changes, axis, mixers, product, seeds, zipped
 from mecheval_jax.errors import UserError, choose
 
 RECURRENT = ("mamba", "mamba2", "gated_delta_net")
@@ -55,5 +55,5 @@ def get_config(arg: str = "") -> ConfigDict:
 def sweep() -> Changes:
     """Three recurrences with attention first, last and in the middle, with two seeds."""
     hybrids = [order.format(other=other) for other in RECURRENT for order in ORDERS.values()]
-    arms = [{"model.mixer": name, "model.layers": name.count(",") + 1} for name in hybrids]
+    arms = zipped(mixers(hybrids), axis("model.layers", [name.count(",") + 1 for name in hybrids]))
     return product(arms, seeds(2))

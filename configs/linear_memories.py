@@ -68,8 +68,9 @@ def get_config(arg: str = "") -> ConfigDict:
 
 def sweep() -> Changes:
     """Every linear mixer, with one seed."""
+    alone = product(mixers(LOCAL), axis("model.canon", (0,)))
     aided = product(mixers(WITHOUT), axis("model.canon", (TAPS,)))
-    arms = chain(mixers(LOCAL), aided)
+    arms = chain(alone, aided)
     names = [arm["model.mixer"] for arm in arms]
     rates = axis("training.learning_rate", [rate_of(name) for name in names])
     return zipped(arms, rates, axis("model.width", [width_of(name) for name in names]))

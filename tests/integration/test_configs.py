@@ -1,5 +1,6 @@
 """Configs build, say what they mean, and survive being written down."""
 
+import copy
 import dataclasses
 import importlib
 import json
@@ -177,6 +178,23 @@ def test_a_sweep_gives_what_the_arguments_give(module):
             assert config.model.positions == alone.model.positions
         else:
             assert config.model.positions == "none"
+
+
+MIXERS = {quickstart: ("based", "gated_delta_net"), capacity: ("mamba", "delta_net")}
+"""Mixers that the configs with few of them have."""
+
+
+@pytest.mark.parametrize("module", CONFIGS)
+def test_a_sweep_of_mixers_does_not_depend_on_the_one_that_is_named(module):
+    """Catches what one mixer needs, as a convolution before it, left to all others of its sweep."""
+    one, other = (
+        module.get_config(f"mixer={mixer}") for mixer in MIXERS.get(module, ("attention", "gla"))
+    )
+    for values in sweep_of(module):
+        members = [copy.deepcopy(config) for config in (one, other)]
+        for member in members:
+            member.update_from_flattened_dict(values)
+        assert members[0].to_dict() == members[1].to_dict()
 
 
 def test_mamba_is_trained_in_one_other_way_at_a_time():

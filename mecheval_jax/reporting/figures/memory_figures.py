@@ -52,7 +52,8 @@ def capacities(table: pd.DataFrame) -> Figure:
     Args:
         table: Rows ``recall``, ``hashing``, ``threshold`` and ``additive_threshold`` of several
             runs, with ``run`` and ``mixer``. Of several runs of a mixer the line is their mean. A
-            threshold beyond the measured sizes is an open mark at their end.
+            threshold beyond the measured sizes is an open mark at their end, and an end of an
+            interval beyond them an arrow there.
     """
     figure, (left, right) = drawing.panels(2, 2, 9.6, 4.4)
     styles = drawing.mixer_styles(table["mixer"])
@@ -76,12 +77,17 @@ def capacities(table: pd.DataFrame) -> Figure:
 
     # Thresholds over bytes, and that of theory.
     found = rows_with(table, metric="threshold")
+    least, most = recall["pairs"].min(), recall["pairs"].max()
     for mixer, rows in found.groupby("mixer", sort=False):
         style = styles[str(mixer)] | {"linestyle": "none"}
         known, beyond = rows.dropna(subset=["value"]), rows[rows["value"].isna()]
-        ends = drawing.around(known["value"], known["low"], known["high"])
+        lows, highs = (known[end].astype(float) for end in ("low", "high"))
+        ends = drawing.around(known["value"], lows.fillna(least), highs.fillna(most))
         right.errorbar(known["state_bytes"], known["value"], ends, **style)
-        end = beyond["pairs"].where(beyond["beyond"] == "above", recall["pairs"].min())
+        for open_ends, size, arrow in ((lows, least, "v"), (highs, most, "^")):
+            sizes = known.loc[open_ends.isna(), "state_bytes"]
+            right.plot(sizes, [size] * len(sizes), **style | {"marker": arrow})
+        end = beyond["pairs"].where(beyond["beyond"] == "above", least)
         right.plot(beyond["state_bytes"], end, **style, fillstyle="none")
     theory = rows_with(table, metric="additive_threshold").sort_values("state_bytes")
     right.plot(theory["state_bytes"], theory["value"], **line | {"label": None})

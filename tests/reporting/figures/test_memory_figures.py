@@ -54,6 +54,18 @@ def test_capacities_of_several_models():
     assert sorted(theory.get_ydata()) == [1.5, 3.0, 3.0, 3.0]
 
 
+def test_ends_beyond_the_measured_sizes_are_arrows():
+    """Catches a threshold of which one end alone is known drawn as if it were exact."""
+    table = capacity_table(2.0, "").assign(run="a")
+    table.loc[table["metric"] == "threshold", "high"] = None
+    right = memory_figures.capacities(table).axes[1]
+    (bars,) = right.containers
+    (segment,) = bars.lines[2][0].get_segments()
+    assert sorted(segment[:, 1]) == [1.0, 4.0]
+    arrows = {line.get_marker(): list(line.get_ydata()) for line in right.lines}
+    assert (arrows["^"], arrows["v"]) == ([4], [])
+
+
 def test_generalization_beside_the_floors():
     """Catches the floor of one setting beside another's accuracy."""
     rows = [
