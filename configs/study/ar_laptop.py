@@ -6,8 +6,9 @@ Question: do the study's findings on recall and on short convolutions hold, seed
 
 Task, training set and training length are the study's own (`ar_two_layers`), so that accuracies
 can be compared with the published ones; there are fewer widths and learning rates, and more seeds.
-Each architecture has its best published rate with seeds 0 to 2 and the next best with seed 0, first
-at width 64 and last at width 32. Between these come other sizes of the short convolutions of Mamba
+Each architecture has its best learning rate with seeds 0 to 2 and another good one with seed 0,
+first at width 64 and last at width 32; they are the study's where it shows rates, and from trials
+where it does not. Between these come other sizes of the short convolutions of Mamba
 and Based, at width 64 and the best rate, with two seeds. All checkpoints are kept, so that
 interventions can be measured afterwards. It takes about 14 hours on two cores. For the expected
 results see `ar_two_layers`.
@@ -21,7 +22,7 @@ from configs.grids import Changes, axis, chain, mixers, product, seeds
 from configs.study import ar_two_layers
 
 RATES = {
-    # architecture: best and next best published learning rate at width 64
+    # architecture: best and another good learning rate at width 64, published or from trials
     "attention": (3e-4, 1e-3),
     "based": (3e-3, 1e-3),
     "mamba": (1e-2, 3e-3),

@@ -1,4 +1,4 @@
-"""Based with two taps at a smaller learning rate: what finding 13 waits for.
+"""Based with two taps at a smaller learning rate: what finding 13 waited for.
 
 Question: do two taps recall in every run at 1e-3? At 3e-3 three seeds of four have 97 to 99 %, and
 one learns its documents by heart (7 %); with four taps some seeds failed at 3e-3 and none of eight

@@ -1,7 +1,7 @@
 """ATR with the other positions, on the easy and the medium language.
 
-Expected (the study): attention without positions is better at width 16 and worse from 128 on; the
-others differ by a few points.
+Expected (the study): attention without positions is better at width 16, with long expansions at 32
+too, and worse at larger ones; state space models differ by a few points.
 
 Question: who needs to be told positions in documents with structure?
 
