@@ -55,8 +55,8 @@ def few_decades(axis: Axis) -> None:
 
 
 def ratio_axis(axis: Axis) -> None:
-    """Let a logarithmic axis show plain numbers: 0.5, 1, 20."""
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    """Let a logarithmic axis with its final limits show plain numbers: 0.5, 1, 20; 0.98, 1, 1.02."""
+    few_decades(axis)
     axis.set_major_formatter("{x:,g}")
     axis.set_minor_formatter(NullFormatter())
 

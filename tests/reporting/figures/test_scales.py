@@ -27,6 +27,16 @@ def test_ticks_of_almost_equal_numbers_keep_apart(ends):
     assert 2 <= len(shown) <= 4
 
 
+@pytest.mark.parametrize("ends", [(0.97, 1.04), (0.6, 1.9), (0.02, 60), (1e-5, 1e6)])
+def test_ratios_have_a_scale(ends):
+    """Catches ratios that are nearly 1, or far apart, on an axis with one number or thirty."""
+    axes = Figure().subplots()
+    axes.set(xscale="log", xlim=ends)
+    scales.ratio_axis(axes.xaxis)
+    shown = [at for at in axes.get_xticks() if ends[0] <= at <= ends[1]]
+    assert 2 <= len(shown) <= 11
+
+
 def test_limits_hold_values_and_the_ends_of_intervals():
     """Catches an interval that is cut off, and one that leaves the values no room."""
     least = (-0.1, 1.35)
