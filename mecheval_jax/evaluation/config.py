@@ -13,6 +13,9 @@ RESTORE, DAMAGE = DIRECTIONS = ("restore", "damage")
 CORRUPTION = "key"
 """Corruption that figures, tables and circuits of a run show if it was measured."""
 
+FEWEST_RESAMPLES = 50
+"""Least number of bootstrap samples: of fewer, intervals of 95 % are ones of less than 90 %."""
+
 EDGE_METHODS = ("exact", "eap", "eap_ig", "eap_ig_activations", "atp_star")
 """Methods of `patching.edge_scores`."""
 
@@ -53,7 +56,8 @@ class EvaluationConfig(Section, section="evaluation"):
         self.once(*lists)
         for direction in self.directions:
             choose("evaluation.directions", direction, DIRECTIONS)
-        self.at_least(1, "documents", "resamples", "chunk")
+        self.at_least(1, "documents", "chunk")
+        self.at_least(FEWEST_RESAMPLES, "resamples")
         self.require(SHARE, "confidence")
 
     def index(self, corruption: str, direction: str, *roles: str) -> tuple[int, int, list[int]]:

@@ -210,7 +210,10 @@ def _nothing(
     best = max(failed, key=lambda row: row["accuracy"] or 0.0)
     why = "none answers better than the best rule without recall"
     if (best["low"] or 0.0) > best["floor"]:
-        why = "of none do the answers depend on the pairs, as far as the verdict can tell"
+        why = (
+            "of none is it certain enough (99.9 %) that it answers more than the best rule without "
+            "recall and that its answers depend on the pairs"
+        )
     text = (
         f"No model can be recommended: {why}. The nearest is {name_of(best)} with {percent(best)}, "
         f"and {best['floor_name']} has {best['floor']:.1%}."

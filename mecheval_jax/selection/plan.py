@@ -88,9 +88,13 @@ class Plan:
 
 
 def sizes_of(request: ChoiceRequest) -> list[Size]:
-    """What may be planned of a request, from all of it to the least."""
+    """What may be planned of a request, from all of it to the least.
+
+    Seeds above those of `LADDER` go first, one by one.
+    """
     full = (len(request.widths), len(request.rates), request.seeds)
-    rungs = [full, *(tuple(map(min, rung, full)) for rung in LADDER)]
+    fewer = ((*full[:2], seeds) for seeds in range(request.seeds - 1, LADDER[0][2], -1))
+    rungs = [full, *fewer, *(tuple(map(min, rung, full)) for rung in LADDER)]
     return [
         Size(request.widths[:widths], request.rates[:rates], seeds)
         for widths, rates, seeds in dict.fromkeys(rungs)

@@ -175,6 +175,9 @@ def combined(
 ) -> tuple[float, float]:
     """Sum of variances and its degrees of freedom (Satterthwaite).
 
+    They are no fewer than those of the part that has the fewest, which a sum of parts cannot go
+    below: what is taken away is estimated too, and may leave next to nothing by chance.
+
     Args:
         parts: Variances with their degrees of freedom.
         twice: Variance that the parts count twice.
@@ -182,7 +185,9 @@ def combined(
     """
     whole = max(sum(variance for variance, _ in parts) - twice, least)
     spread = sum(variance**2 / degrees for variance, degrees in parts)
-    return whole, whole**2 / spread if spread > 0 else np.inf
+    if not spread > 0:
+        return whole, np.inf
+    return whole, max(whole**2 / spread, min(degrees for _, degrees in parts))
 
 
 def _over_documents(influence: np.ndarray) -> tuple[float, float]:
@@ -202,6 +207,9 @@ def difference(first: Answers, second: Answers, confidence: float) -> tuple[floa
     value = means[0] - means[1]
     if shared:
         variance, degrees = variance_of([first.influence, -second.influence], True)
+        # Runs that are right and wrong in the same documents are not known to be equal: there is
+        # no less spread than if one document were answered by one side alone.
+        variance = max(variance, 1 / first.names.shape[1] ** 2)
     else:
         variance, degrees = combined([_variance_alone(one) for one in (first, second)])
     half = quantile((1 + confidence) / 2, degrees) * variance**0.5

@@ -212,7 +212,7 @@ def test_resampling_is_paired(restored, value):
 def test_the_value_is_that_of_the_documents_themselves():
     """Catches the mean of the bootstrap reported in place of the estimate."""
     clean, corrupted, restored = population(np.random.default_rng(2), 11)
-    scores = effects_of(clean, corrupted, restored, resamples=3)
+    scores = effects_of(clean, corrupted, restored, resamples=50)
     expected = (restored.mean() - corrupted.mean()) / (clean.mean() - corrupted.mean())
     assert attribution(scores).value == pytest.approx(expected, abs=1e-12)
 

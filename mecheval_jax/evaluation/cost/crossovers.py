@@ -37,8 +37,10 @@ def crossover(lengths: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> floa
     return _crossing(lengths, ratio, int(above[-1]))  # the last length at which it is not cheaper
 
 
-def cheaper_until(lengths: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> float | None:
-    """Length up to which `ours` is below `theirs`, which is not so at the last one.
+def cheaper_between(
+    lengths: np.ndarray, ours: np.ndarray, theirs: np.ndarray
+) -> tuple[float, float] | None:
+    """Lengths between which `ours` is below `theirs`, which is not so at the last one.
 
     Args:
         lengths: Lengths in ascending order.
@@ -46,13 +48,17 @@ def cheaper_until(lengths: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> 
         theirs: Costs of the other model.
 
     Returns:
-        A length between two measured ones; None if the model is cheaper at none, or at the last.
+        Two lengths, of which the first is 0 if the model is cheaper at the shortest one, too; of
+        several such ranges the last. None if the model is cheaper at no length, or at the last.
     """
     ratio = np.log(ours) - np.log(theirs)
     below = np.flatnonzero(ratio < 0)
     if not len(below) or ratio[-1] < 0:
         return None
-    return _crossing(lengths, ratio, int(below[-1]))
+    last = int(below[-1])
+    dearer = np.flatnonzero(ratio[:last] >= 0)
+    begin = _crossing(lengths, ratio, int(dearer[-1])) if len(dearer) else 0.0
+    return begin, _crossing(lengths, ratio, last)
 
 
 def _crossing(lengths: np.ndarray, ratio: np.ndarray, i: int) -> float:
@@ -121,10 +127,12 @@ def _row(
         of_spread = (crossover(lengths, *costs) for costs in (best, worst))
         row["low"], row["high"] = (v if 0 < v < np.inf else None for v in of_spread)
         return row | {"length": found}
-    until = cheaper_until(lengths, *medians)
+    between = cheaper_between(lengths, *medians)
     note = ALWAYS if found == 0 else NEVER
-    if until is not None:
-        note = f"cheaper up to {until:,.0f} tokens"
+    if between is not None:
+        begin, end = between
+        places = f"between {begin:,.0f} and {end:,.0f}" if begin else f"up to {end:,.0f}"
+        note = f"cheaper {places} tokens"
     if overlap.any():
         alike = ", ".join(f"{length:,.0f}" for length in lengths[overlap])
         note += f", but the times overlap at {alike}"

@@ -133,6 +133,11 @@ def tasks_of_capacity(subject: Subject, options: CapacityConfig) -> dict[int, Ta
     if options.pairs:
         return {size: resized(task, of_size(task, size), model) for size in options.pairs}
     _, largest = size_of(task)
+    if largest < 2:
+        raise UserError(
+            f"task.pairs is {largest}: capacity needs documents of 2 pairs or more, since of one "
+            "pair a guess is right"
+        )
     found, why = tasks_of_sizes(task, _powers(largest), model)
     if why is not None and largest not in found:
         raise why

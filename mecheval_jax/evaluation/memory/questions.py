@@ -24,7 +24,12 @@ def asked_pairs(subject: Subject, pairs: int, documents: int) -> Batch:
     task, evaluation = subject.task, subject.evaluation
     check_pairs(task)
     if getattr(task, "queries", pairs) < pairs:
-        task = resized(task, {"queries": pairs}, subject.config)
+        try:
+            task = resized(task, {"queries": pairs}, subject.config)
+        except UserError as error:
+            raise UserError(
+                f"documents cannot ask for {pairs} pairs, one by one: {error}"
+            ) from None
     count = min(documents, evaluation.documents)
     batch = evaluation_batch(task, subject.data_seed, count, evaluation.split)
     asked = jnp.take_along_axis(batch.tokens, batch.query_positions, axis=1)[:, :pairs]

@@ -8,7 +8,7 @@ program; padding behind a query cannot change its answer.
 import dataclasses
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import jax
 import jax.numpy as jnp
@@ -129,7 +129,9 @@ def changes_of(setting: str, task: Task) -> dict[str, Any]:
         kinds = types_of(type(task))
         kind = kinds[choose(f"field of {type(task).__name__}", name, kinds)]
         # Settings stand between commas, so that the values of one field stand between slashes.
-        changes[name] = field_value_of_text(name, text.replace("/", ","), kind)
+        has_several = tuple in {get_origin(one) for one in (kind, *get_args(kind))}
+        several = text.replace("/", ",") if has_several else text
+        changes[name] = field_value_of_text(name, several, kind)
     return changes
 
 

@@ -49,13 +49,15 @@ class Cells:
         """Share of documents for which each role restores best; a tie is split.
 
         Only documents count that have one of the roles, and whose clean run is more than
-        `SMALLEST_GAP` above the corrupted one: in all others there is nothing to restore.
+        `SMALLEST_GAP` above the corrupted one: in all others there is nothing to restore. Nor do
+        those in which a restored run has no finite logits.
         """
         grid, roles = self.grid, self.grid.evaluation.roles
         d, c, _ = grid.evaluation.index(corruption, RESTORE)
         restored = np.where(grid.present, grid.patched[site]["probability"][d, c], -np.inf)
         differs = self.effects.gap(corruption).sizes > SMALLEST_GAP
-        restored = restored[:, differs & grid.present.any(axis=0)]
+        known = ~np.isnan(restored).any(axis=0)
+        restored = restored[:, differs & known & grid.present.any(axis=0)]
         documents = restored.shape[1]
         if documents == 0:
             return dict.fromkeys(roles, (np.nan, 0))

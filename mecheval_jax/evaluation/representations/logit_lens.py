@@ -54,7 +54,8 @@ def lens(question: Question) -> dict[str, Float[Array, "sites documents"]]:
         above, equal = (logits[:, 0] > right).sum(axis=-1), (logits[:, 0] == right).sum(axis=-1)
         scores = score(logits, question.batch)
         answers = {"probability": scores.probability[:, 0], "correct": scores.correct[:, 0]}
-        return answers | {"rank": 1 + above + (equal - 1) / 2}
+        ranks = 1 + above + (equal - 1) / 2
+        return answers | {"rank": jnp.where(jnp.isnan(logits[:, 0]).any(-1), jnp.nan, ranks)}
 
     return jax.lax.map(read, jnp.stack([*streams, activations[last]]))
 
@@ -71,6 +72,7 @@ def lens_rows(subject: Subject) -> Iterator[dict[str, Any]]:
     evaluation, documents = subject.evaluation, len(subject.batch.targets)
     bootstrap = Bootstrap([documents], evaluation.resamples, evaluation.seed)
     everywhere = np.ones(documents, bool)
+    ranges = {"probability": (0.0, 1.0), "rank": (1.0, float(subject.config.vocabulary_size))}
     by_site = zip(*(measured[name] for name in ("probability", "rank", "correct")), strict=True)
     for site, (probability, rank, right) in zip(lens_sites(subject.config), by_site, strict=True):
         mean = bootstrap.mean(probability, everywhere)
@@ -85,6 +87,9 @@ def lens_rows(subject: Subject) -> Iterator[dict[str, Any]]:
         }
         for metric, cell in found.items():
             numbers = {name: cell[name] for name in ("value", "low", "high")}
+            for end in ("low", "high"):  # of few documents, those of Student's law lie anywhere
+                if metric in ranges and numbers[end] is not None:
+                    numbers[end] = float(np.clip(numbers[end], *ranges[metric]))
             place = place_of(site) | {"role": "query", "metric": metric}
             yield place | numbers | {"documents": documents}
 

@@ -21,7 +21,12 @@ from mecheval_jax.evaluation.patching.effects import Gap
 from mecheval_jax.evaluation.patching.exchange import CLEAN
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.evaluation.verdict.exchanges import CORRUPTED, cases_of
-from mecheval_jax.evaluation.verdict.places import name_of_single, places_of, silent_layers
+from mecheval_jax.evaluation.verdict.places import (
+    in_either_order,
+    name_of_single,
+    places_of,
+    silent_layers,
+)
 from mecheval_jax.files import damaged, read_arrays, write_arrays
 from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate
 from mecheval_jax.statistics.crossed import order_as
@@ -119,6 +124,9 @@ class Evidence:
         Raises:
             UserError: If models or tasks of the runs have different places.
         """
+        if len({run.cells for run in runs}) > 1:
+            # Where a pair stands in either order, the draw of documents decides the names.
+            runs = [dataclasses.replace(run, cells=_in_either_order(run.cells)) for run in runs]
         first = runs[0]
         for other in runs[1:]:
             if (other.cells, other.silent) != (first.cells, first.silent):
@@ -135,11 +143,18 @@ class Evidence:
                 [getattr(run, name)[..., at] for run, at in zip(runs, orders, strict=True)], axis=-1
             )
             for name in ARRAYS
-        } | {
-            name: np.concatenate([getattr(run, name) for run in runs])
-            for name in ("documents", "left_out", "correct", "asked")
-        }
+        } | {name: np.concatenate([getattr(run, name) for run in runs]) for name in COUNTS}
         return dataclasses.replace(first, floor=max(run.floor for run in runs), **joined)
+
+    def runs(self) -> list["Evidence"]:
+        """The evidence of each of several runs that are pooled, with the floor of all."""
+        ends = np.cumsum(self.documents)[:-1]
+        parts = {name: np.split(getattr(self, name), ends, axis=-1) for name in ARRAYS}
+        parts |= {name: np.split(getattr(self, name), len(self.documents)) for name in COUNTS}
+        return [
+            dataclasses.replace(self, **{name: part[run] for name, part in parts.items()})
+            for run in range(len(self.documents))
+        ]
 
     @property
     def sets(self) -> list[int]:
@@ -218,7 +233,7 @@ class Evidence:
             "patched": (len(MEASURES), cells, documents),
             "present": (cells, documents),
             "names": (documents,),
-            **dict.fromkeys(("left_out", "correct", "asked"), (runs,)),
+            **dict.fromkeys(COUNTS, (runs,)),
         }.items():
             array = getattr(self, name)
             if array.shape != shape or array.dtype.kind not in "bif":
@@ -229,6 +244,14 @@ class Evidence:
 
 ARRAYS = ("ends", "patched", "present", "names")
 """Fields whose last axis is the document."""
+
+COUNTS = ("documents", "left_out", "correct", "asked")
+"""Fields with a number for each run."""
+
+
+def _in_either_order(cells: Iterable[EvidenceCell]) -> tuple[EvidenceCell, ...]:
+    """Cells whose single positions have the names that do not say which token of a pair is last."""
+    return tuple(cell._replace(role=in_either_order(cell.role)) for cell in cells)
 
 
 def _told_apart(cells: Iterable[EvidenceCell]) -> Iterator[EvidenceCell]:

@@ -160,3 +160,14 @@ def name_of_single(offset: int, found: Geometry) -> str:
     if bool(last.any()):
         return f"pair+{offset}"
     return f"key+{offset}" if offset else "key"
+
+
+def in_either_order(role: str) -> str:
+    """The name that `name_of_single` gives to a position where the order of pairs varies.
+
+    Names of sets of positions stay as they are.
+    """
+    token, plus, offset = role.partition("+")
+    if role == "next_key":
+        return "pair+1"
+    return f"pair+{offset if plus else 0}" if token in ("key", "value") else role

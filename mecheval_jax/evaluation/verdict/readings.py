@@ -20,7 +20,9 @@ def reading(low: float | None, high: float | None) -> str:
         return "restores"
     if low > SUBSTANTIAL:
         return "substantial"
-    return "negligible" if high < SUBSTANTIAL else "unclear"
+    if high < -SUBSTANTIAL:
+        return "lowers"
+    return "negligible" if low > -SUBSTANTIAL and high < SUBSTANTIAL else "unclear"
 
 
 def look_up_site(sites: Iterable[str]) -> SitePath | None:

@@ -24,6 +24,8 @@ REASONS = {
     "faint": "corrupting the pair changes the answer's probability by {gap:.4f}: too little to say "
     "what restores it",
     "faint_logit": "corrupting the pair changes the answer too little to say what restores it",
+    "not_finite": "documents whose logits are not finite: {not_finite}; nothing can be said of "
+    "what restores the answer",
     "thin": "{documents} documents have a pair to look for: it takes {fewest}",
     "unlocated": "all positions that were looked at restore {named} together at the input of layer "
     "{layer}: something else carries the answer",

@@ -26,7 +26,7 @@ full.
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -109,16 +109,13 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
     # Accuracy, gap and shares of the gap, each with its replicates.
     bootstrap, confidence = evidence.bootstrap(evaluation), evaluation.confidence
     shares = {measure: _estimates(evidence, measure, bootstrap) for measure in MEASURES}
-    (low, high), accuracies = share_interval(
-        evidence.correct, evidence.asked, confidence, bootstrap
-    )
-    (least, _), _ = share_interval(evidence.correct, evidence.asked, GUARD, bootstrap)
+    (low, high), _ = share_interval(evidence.correct, evidence.asked, confidence, bootstrap)
     gap = evidence.gap("probability", bootstrap).mean()
     gap_low, gap_high = gap.interval(confidence)
-    thin = evidence.different < FEWEST_DOCUMENTS
+    guard, thin = _guard(evidence, evaluation), evidence.different < FEWEST_DOCUMENTS
     # Without a gap in logits there are no shares of it, however much the probability changes.
     in_logits = evidence.gap("logit", bootstrap).mean().value
-    faint = dict.fromkeys(MEASURES, not thin and not gap_low > SMALLEST_GAP)
+    faint = dict.fromkeys(MEASURES, not thin and not guard.gap > SMALLEST_GAP)
     faint["logit"] |= not thin and not in_logits > SMALLEST_GAP
 
     def apply(
@@ -134,15 +131,16 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
 
     # Apply the rule to estimates, to replicates, and to estimates under other thresholds.
     # Without any document that has a pair apart from the question, no gap is known (NaN).
-    learned = bool(least > evidence.floor and not gap_low <= NO_GAP)
-    often = (accuracies > evidence.floor) & ~(gap.samples <= NO_GAP)
+    learned = bool(guard.accuracy > evidence.floor and not guard.gap <= NO_GAP)
     point, replicates = (
         {m: apply(m, read, when, rule.Thresholds()) for m in MEASURES}
-        for read, when in ((_value, np.array([learned])), (_samples, often))
+        for read, when in ((_value, np.array([learned])), (_samples, guard.often))
     )
     name, layer, step, measure = _agreed(point)
     classes = _both([replicates[m].verdict for m in MEASURES])
     chances = np.bincount(classes, minlength=len(rule.CLASSES)) / len(classes)
+    if learned and not np.isfinite(evidence.ends).all():
+        name, layer, step, measure = "undecided", -1, ("not_finite", -1), "probability"
     if learned and name != "undecided" and chances[rule.CLASSES.index(name)] < confidence:
         step = ("unsure", rule.CLASSES.index(name))
         name, layer = "undecided", -1
@@ -155,7 +153,7 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
         "accuracy": evidence.accuracy,
         "accuracy_low": low,
         "accuracy_high": high,
-        "accuracy_least": least,
+        "accuracy_least": guard.accuracy,
         "floor": evidence.floor,
         "gap": _known(gap.value),
         "gap_low": _known(gap_low),
@@ -172,7 +170,7 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
         verdict=name,
         layer=layer if layer >= 0 else None,
         binding=_binding(name, layer, step[0], evidence, shares["probability"]),
-        reason=reason_of(step, numbers, probabilities, measure),
+        reason=reason_of(step, numbers | _told(evidence), probabilities, measure),
         probabilities=probabilities,
         evidence=numbers,
         elsewhere=step[1] if step[0] == "unlocated" else None,
@@ -180,6 +178,42 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
     layers = replicates["probability"].layer
     pairs = zip(classes, np.where(classes == rule.UNDECIDED, -1, layers), strict=True)
     return verdict, [rule.label(rule.CLASSES[index], int(at)) for index, at in pairs]
+
+
+class Guard(NamedTuple):
+    """What each of the judged runs surely has, before its mechanism is asked for.
+
+    Of several runs it is that of the weakest: each of them is to have learned the task. How far
+    they lie apart, of which two or three tell little, does not count.
+
+    Attributes:
+        accuracy: Accuracy above which each run lies with the confidence `GUARD`.
+        gap: Gap above which each run lies; NaN if none has a document that is judged.
+        often: [replicates] Whether all runs have learned.
+    """
+
+    accuracy: float
+    gap: float
+    often: np.ndarray
+
+
+def _guard(evidence: Evidence, evaluation: EvaluationConfig) -> Guard:
+    each = []
+    for run in evidence.runs():
+        bootstrap = run.bootstrap(evaluation)
+        (least, _), accuracies = share_interval(run.correct, run.asked, GUARD, bootstrap)
+        gap = run.gap("probability", bootstrap).mean()
+        often = (accuracies > run.floor) & ~(gap.samples <= NO_GAP)
+        each.append(Guard(least, gap.interval(evaluation.confidence)[0], often))
+    accuracies, gaps, often = zip(*each, strict=True)
+    known = [gap for gap in gaps if not np.isnan(gap)]
+    return Guard(min(accuracies), min(known, default=np.nan), np.all(often, axis=0))
+
+
+def _told(evidence: Evidence) -> dict[str, int]:
+    """Numbers of the sentence alone: documents that several runs share count once."""
+    strange = ~np.isfinite(evidence.ends).all(axis=(0, 1))
+    return {"documents": evidence.different, "not_finite": int(strange.sum())}
 
 
 def _known(number: float) -> float | None:

@@ -55,7 +55,7 @@ def few_decades(axis: Axis) -> None:
 
 
 def ratio_axis(axis: Axis) -> None:
-    """Let a logarithmic axis with its final limits show plain numbers: 0.5, 1, 20; 0.98, 1, 1.02."""
+    """Let a logarithmic axis with its final limits show plain numbers: 0.5, 1, 20."""
     few_decades(axis)
     axis.set_major_formatter("{x:,g}")
     axis.set_minor_formatter(NullFormatter())

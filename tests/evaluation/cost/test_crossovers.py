@@ -70,6 +70,14 @@ def test_one_is_cheaper_throughout(cost, note):
     assert (time["length"], time["note"]) == (None, note)
 
 
+def test_cheaper_in_between_alone():
+    """Catches a model called cheap up to a length that costs four times as much at the shortest."""
+    costs = np.array([9.0, 1.0, 9.0]), np.array([2.0, 2.0, 2.0])
+    time, _ = crossover_rows(table(*costs), "b")
+    # By hand: ln(9/2) = 1.504 and ln(1/2) = -0.693, so 128 and 512 times 4 to a share of the way.
+    assert (time["length"], time["note"]) == (None, "cheaper between 331 and 793 tokens")
+
+
 def test_cheaper_at_short_lengths_alone():
     """Catches a model called dear at every length that is cheap at the short ones."""
     lengths = np.array([128.0, 256.0, 512.0, 1024.0])

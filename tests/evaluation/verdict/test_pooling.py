@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.verdict.places import in_either_order
 from mecheval_jax.evaluation.verdict.pooling import (
     check_measured_alike,
     check_population,
     judge_together,
 )
+from mecheval_jax.evaluation.verdict.verdict import judge
 from tests.support import small
-from tests.support.fabricated import DIRECT, EVALUATION, evidence_on
+from tests.support.fabricated import DIRECT, EVALUATION, INDUCED, evidence_on
 
 GOOD, BAD = evidence_on(DIRECT), evidence_on(DIRECT, correct=0.2)
 
@@ -22,6 +24,57 @@ def test_those_that_learned_are_judged():
     verdict, learned = judge_together({"a": GOOD, "b": BAD, "c": GOOD}, EVALUATION)
     assert learned == {"a": True, "b": False, "c": True}
     assert (verdict.verdict, verdict.evidence["runs"]) == ("direct_retrieval", 2)
+
+
+def documents_of(number, **options):
+    """Evidence of a run on documents of its own."""
+    found = evidence_on(INDUCED, **options)
+    return dataclasses.replace(found, names=found.names + 1000 * number)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_how_far_two_runs_lie_apart_takes_no_learning_away(shared):
+    """Catches two runs that answer 98 and 81 %, one of which loses more by the corruption than the
+    other, called not learned, since two tell little of how far runs lie apart."""
+    large, small_ = np.full(320, 0.9), np.full(320, 0.1)
+    runs = {
+        "a": documents_of(0, clean=large, corrupted=small_, correct=0.98),
+        "b": documents_of(not shared, clean=large, corrupted=small_ + 0.2, correct=0.81),
+    }
+    verdict, learned = judge_together(runs, EVALUATION)
+    assert all(learned.values())
+    assert verdict.verdict == "induction", verdict.reason
+    each = [judge(one, EVALUATION).evidence["accuracy_least"] for one in runs.values()]
+    assert verdict.evidence["accuracy_least"] == min(each)
+
+
+def test_shared_documents_are_counted_once():
+    """Catches 30 documents that are called too few where it takes 20."""
+    few = evidence_on(DIRECT, clean=np.full(15, 0.9), corrupted=np.full(15, 0.1))
+    verdict, _ = judge_together({"a": few, "b": few}, EVALUATION)
+    assert verdict.reason.startswith("15 documents have a pair")
+
+
+def test_a_draw_of_documents_does_not_name_an_architecture():
+    """Catches runs refused as of different models where pairs stand in either order, and in the
+    documents of one of them all values came first."""
+    cells = tuple(
+        cell._replace(role=in_either_order(cell.role)) for cell in evidence_on(DIRECT).cells
+    )
+    assert cells != GOOD.cells
+    other = dataclasses.replace(GOOD, cells=cells)
+    verdict, _ = judge_together({"a": GOOD, "b": other}, EVALUATION)
+    assert (verdict.verdict, verdict.evidence["runs"]) == ("direct_retrieval", 2)
+
+
+def test_logits_that_are_not_finite_are_named():
+    """Catches a traceback, and a corruption said to change nothing, after all was measured."""
+    for measure, document in ((slice(None), 3), (1, 5)):
+        ends = GOOD.ends.copy()
+        ends[measure, :, document] = np.nan
+        verdict = judge(dataclasses.replace(GOOD, ends=ends), EVALUATION)
+        assert verdict.verdict == "undecided"
+        assert verdict.reason.startswith("documents whose logits are not finite: 1;")
 
 
 def test_one_that_learned_is_no_population():

@@ -19,6 +19,8 @@ IN = SitePath(1, "block_input")
         (0.2, 0.4, "unclear"),
         (-0.1, 0.2, "unclear"),
         (-0.1, 0.19, "negligible"),
+        (-0.25, 0.1, "unclear"),
+        (-1.0, -0.9, "lowers"),
         (None, 0.1, "cannot be told"),
         (0.1, None, "cannot be told"),
     ],

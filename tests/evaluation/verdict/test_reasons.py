@@ -106,5 +106,5 @@ def test_every_step_of_the_rule_has_its_reason():
     steps = set(re.findall(r'settle\([^"]*"\w+",\s+"(\w+)"', inspect.getsource(rule.classify)))
     assert len(steps) >= 13
     assert set(REASONS) == steps | {
-        *(rule.NOT_LEARNED, "not_better", "faint_logit", "measures_differ", "unsure")
+        *(rule.NOT_LEARNED, "not_better", "not_finite", "faint_logit", "measures_differ", "unsure")
     }
