@@ -21,6 +21,7 @@ from tests.support import planted
         (EvaluationConfig, {"roles": ()}, r"evaluation.roles is empty"),
         (EvaluationConfig, {"roles": ("key", "key")}, r"names key twice"),
         (EvaluationConfig, {"documents": 0}, r"evaluation.documents is 0"),
+        (EvaluationConfig, {"resamples": 49}, r"evaluation.resamples is 49: .* at least 50"),
         (EvaluationConfig, {"confidence": 1.0}, r"evaluation.confidence is 1.0"),
         (GradientsConfig, {"steps": 0}, r"analyses.gradients.steps is 0"),
         (CircuitsConfig, {"steps": 0}, r"analyses.circuits.steps is 0"),

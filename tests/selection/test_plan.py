@@ -96,6 +96,13 @@ def test_a_small_request_has_few_rungs():
     assert plans.sizes_of(asked) == [Size((16,), (1e-3,), 2), Size((16,), (1e-3,), 1)]
 
 
+def test_many_seeds_are_given_up_one_by_one():
+    """Catches a plan of 3 seeds where there is time for 19 of 20."""
+    sizes = plans.sizes_of(dataclasses.replace(REQUEST, seeds=20))
+    assert [size.seeds for size in sizes[:18]] == [*range(20, 3, -1), 3]
+    assert {(size.widths, size.rates) for size in sizes[:17]} == {(REQUEST.widths, REQUEST.rates)}
+
+
 def test_a_budget_that_is_too_small():
     """Catches an architecture left out in silence, and a message without what would fit."""
     asked = ChoiceRequest(REQUEST.experiment, mixers=("attention", "based"), budget=60.0)

@@ -79,9 +79,9 @@ def test_a_mixer_without_a_recurrent_form():
 
 def test_attention_at_a_single_number_of_pairs():
     """Catches theory of a fixed state beside one that grows, where no other size was measured."""
-    task = dataclasses.replace(planted_memory.RECALL, pairs=1)
+    task = HopRecall(pairs=4, hops=2, vocabulary=8, queries=2)
     table = pd.DataFrame(capacity_rows(planted_memory.lively("attention", task), CapacityConfig()))
-    assert list(table.loc[table["metric"] == "recall", "pairs"]) == [1]
+    assert list(table.loc[table["metric"] == "recall", "pairs"]) == [4]
     assert {"hashing", "additive_threshold"}.isdisjoint(table["metric"])
 
 
@@ -99,6 +99,14 @@ def test_numbers_of_pairs_that_cannot_be():
         next(capacity_rows(subject, CapacityConfig(pairs=(1, 9))))
     with pytest.raises(UserError, match=r"pairs=8.* documents of 21 tokens, .*max_length is 13"):
         next(capacity_rows(subject, CapacityConfig(pairs=(1, 8))))
+
+
+def test_one_pair_tells_nothing():
+    """Catches a perfect model whose threshold lies below the measured sizes."""
+    subject = planted_memory.delta_rule(planted_memory.RECALL, 0.5)
+    subject = dataclasses.replace(subject, task=dataclasses.replace(subject.task, pairs=1))
+    with pytest.raises(UserError, match=r"task\.pairs is 1: capacity needs documents of 2 pairs"):
+        next(capacity_rows(subject, CapacityConfig()))
 
 
 def test_a_task_without_a_number_of_pairs():

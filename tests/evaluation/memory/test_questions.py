@@ -36,7 +36,7 @@ def test_each_pair_is_asked_in_the_place_of_the_first():
             2,
             "a question is not the key's token alone",
         ),
-        (RECALL, 5, r"task\.queries is 5"),
+        (RECALL, 5, r"cannot ask for 5 pairs, one by one: task\.queries is 5"),
     ],
 )
 def test_documents_that_cannot_be_asked(task, pairs, message):

@@ -20,7 +20,7 @@ from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 from mecheval_jax.tasks.synthetic.compression import Compression
 from mecheval_jax.tasks.synthetic.multi_query_recall import MultiQueryRecall
 from tests.support.planted_memory import lively
-from tests.support.task_cases import CASES
+from tests.support.task_cases import CASES, OWN
 
 RECALL = AssociativeRecall(pairs=4, min_pairs=2, key_vocabulary=9, value_vocabulary=9, queries=2)
 MANY = MultiQueryRecall(vocabulary=100, lengths=(16, 64), pairs=(2, 8))
@@ -70,6 +70,13 @@ def test_settings_of_what_is_none_now():
 # Catches a list that is read as a text.
 def test_settings_of_lists():
     assert changes_of("lengths=32/64+pairs=4/8", MANY) == {"lengths": (32, 64), "pairs": (4, 8)}
+
+
+# Catches a file's folders that are read as a list.
+def test_settings_of_paths():
+    task = OWN
+    assert changes_of(f"path={task.path}", task) == {"path": task.path}
+    assert "/" in task.path
 
 
 # Catches answers that change with the padding behind a document, or with those beside it.

@@ -164,6 +164,15 @@ def test_best_share_where_there_is_nothing_to_restore():
     assert (row["value"], row["low"], row["high"], row["documents"]) == (None, None, None, 0)
 
 
+def test_a_document_without_finite_logits_has_no_best_role():
+    """Catches one such document that takes the shares of all others away."""
+    restored = np.array([0.9, 0.1, np.nan])
+    table = table_of(cells_of([0.9, 0.9, 0.9], [0.1, 0.1, 0.1], restored))
+    row = table["restore", IN, "value", "best_share"]
+    # In the second document nothing is restored at any of the four roles.
+    assert (row["value"], row["documents"]) == ((1 + 1 / 4) / 2, 2)
+
+
 def test_best_shares_of_a_measured_grid_sum_to_one(measured):
     """Catches shares over other documents in each role."""
     cells, gaps = Cells(measured.grid), []

@@ -61,6 +61,24 @@ def test_the_answer_appears_where_it_is_written():
         assert (row["role"], row["documents"]) == ("query", DOCUMENTS)
 
 
+# Catches a rank below the best one, and an interval that no rank or probability can have.
+def test_logits_that_are_no_numbers_have_no_rank():
+    config, params, task = planted.induction()
+    batch = planted.documents(task, 6)
+    evaluation = EvaluationConfig(documents=6, resamples=200)
+    rows = list(lens_rows(planted.subject_of((config, params, task), batch, evaluation)))
+    for metric, (least, most) in {
+        "rank": (1, config.vocabulary_size),
+        "probability": (0, 1),
+    }.items():
+        for row in (one for one in rows if one["metric"] == metric):
+            assert least <= row["low"] <= row["high"] <= most
+    broken = jax.tree.map(lambda leaf: leaf * np.nan, params)
+    found = list(lens_rows(planted.subject_of((config, broken, task), batch, evaluation)))
+    ranks = [row for row in found if row["metric"] == "rank"]
+    assert [(row["value"], row["low"], row["high"]) for row in ranks] == [(None,) * 3] * 3
+
+
 # Catches a median of the weights' order instead of the values'.
 def test_weighted_medians():
     values = np.array([9.0, 1.0, 4.0])
