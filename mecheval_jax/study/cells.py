@@ -15,8 +15,10 @@ from mecheval_jax.statistics.moderated import Prior
 from mecheval_jax.study.measured import (
     MODEL,
     ROLES_OF_INPUT,
+    answering,
     answers_of,
     falls_of,
+    having_shares,
     mean_errors,
     pairs_of,
     prior_of_logits,
@@ -66,7 +68,7 @@ class StudyCells:
         check_regimes(table)
         self.table = table[table["beta2"] == STUDY_BETA2] if len(table) else table
 
-        answered = self.table[self.table["accuracy"].notna()]
+        answered = answering(self.table)
         self._by_cell = dict(iter(answered.groupby(CELL)))
         usual = has_usual_positions(self.table)
         learned = self.table[usual & shows_mechanism(self.table)]
@@ -237,7 +239,7 @@ class StudyCells:
         if not shares:
             return Quantity(name)
         own = mean(name, shares, mean_errors(errors), self._of_shares)
-        return dataclasses.replace(own, widths=frozenset(runs["width"]))
+        return dataclasses.replace(own, widths=frozenset(having_shares(runs, role, site)["width"]))
 
     def change(self, runs: pd.DataFrame, split: str, role: str, name: str) -> Quantity:
         """Mean restored share of models on their own split less that on another one, at `INPUT`.
@@ -256,7 +258,7 @@ class StudyCells:
         if pairs.empty:
             return Quantity(name)
         own = mean(name, pairs["change"].tolist(), pairs["error"].tolist(), self._of_changes)
-        return dataclasses.replace(own, widths=frozenset(runs["width"]))
+        return dataclasses.replace(own, widths=frozenset(pairs["width"]))
 
     def fall(self, mixer: str, width: int, task: str) -> Quantity:
         """Accuracy on dev less that on test documents of the models of a cell, at its best rate.
@@ -318,6 +320,23 @@ def check_regimes(table: pd.DataFrame) -> None:
                 f"results of {task} come from runs that cannot be compared (regimes "
                 f"{', '.join(regimes)}): other documents or another length of training"
             )
+
+
+def check_once(table: pd.DataFrame) -> None:
+    """Check that no model is there twice: it would count as two seeds.
+
+    Raises:
+        UserError: If one is, trained or measured in another way that no column tells.
+    """
+    twice = table[table.duplicated([*MODEL, "beta2", "regime", "split"], keep=False)]
+    if len(twice):
+        one, other = (row for _, row in twice.sort_values([*MODEL, "beta2"]).head(2).iterrows())
+        raise UserError(
+            f"{one['mixer']}, width {one['width']:g}, rate {one['learning_rate']:g}, seed "
+            f"{one['seed']:g} on {one['task']} is there twice ({one['config_hash']} and "
+            f"{other['config_hash']}), trained or measured in two ways that no column tells apart: "
+            "leave one out"
+        )
 
 
 def has_usual_positions(rows: pd.DataFrame) -> pd.Series:

@@ -18,18 +18,19 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.files import read_json, write_bytes
 from mecheval_jax.store.forms import PROVENANCE, SWEEP
 from mecheval_jax.store.sweep_folder import MEASURED, SweepFolder
-from mecheval_jax.study.cells import check_regimes
+from mecheval_jax.study.cells import check_once, check_regimes
 from mecheval_jax.study.conclusion import conclude
 from mecheval_jax.study.coverage import coverage_of
 from mecheval_jax.study.group_names import listed
 from mecheval_jax.study.page import Conclusion
 from mecheval_jax.study.plans import ScaledExperiment
-from mecheval_jax.study.results import tabulate
+from mecheval_jax.study.results import other_than_the_study, tabulate
 from mecheval_jax.study.tables import (
     finished,
     groups_left,
     grow_table,
     hashes_of,
+    members_of,
     merged,
     read_table,
     read_tables,
@@ -92,6 +93,9 @@ def add_sweep(
         )
 
     # What was found, and whether it can be compared with what is there.
+    for member in members_of(plan_of(read_json(sweep.sweep, SWEEP), sweep.sweep).groups):
+        if other := other_than_the_study(member):
+            raise UserError(f"{sweep.path} has members of other models than the study: {other}")
     found = tabulate(sweep.path)
     if found.empty:
         raise UserError(f"no group of {sweep.path} is finished yet: there is nothing to add")
@@ -100,6 +104,7 @@ def add_sweep(
     nothing = f"nothing of {sweep.path} is added to {folder}"
     try:
         check_regimes(merged([others, *own, found]))
+        check_once(merged([others, *own, found]))
     except UserError as error:
         raise UserError(f"{nothing}: {error}") from None
     found = without_conflicts(found, others)

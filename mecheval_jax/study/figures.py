@@ -18,6 +18,7 @@ from mecheval_jax.reporting.figures.drawing import COLOURS, GREY
 from mecheval_jax.reporting.figures.look import styled
 from mecheval_jax.site_path import SitePath
 from mecheval_jax.study.cells import StudyCells, has_usual_positions
+from mecheval_jax.study.measured import answering
 from mecheval_jax.study.published.tables import WIDTHS, Shares, published_shares
 from mecheval_jax.study.quantities import Quantity
 from mecheval_jax.study.results import INPUT, column_of
@@ -106,7 +107,7 @@ def accuracy_by_width(cells: StudyCells, task: str, layers: int) -> Figure:
     # Every panel: the published line, each run of ours and their means, and the floor.
     for axes, mixer in zip(panels, mixers, strict=True):
         _line(axes, {w: value for w, value in shown[mixer].items() if value is not None})
-        own = of_task[(of_task["mixer"] == mixer) & of_task["accuracy"].notna()]
+        own = answering(of_task[of_task["mixer"] == mixer])
         style = STYLES[mixer]
         for run in own.itertuples():  # beside the mean
             axes.plot(1.16 * run.width, run.accuracy, ".", color=style["color"], clip_on=False)

@@ -195,11 +195,12 @@ def _judged(tested: _Tested, p_value: float | None) -> Judgement:
         verdict = UNDECIDED
         claim = tested.weakest if tested.if_false < 1 or not tested.missing_parts else None
         claim = claim or tested.most_contradicted
-        said = (
-            f"Holds by itself (p = {claim.if_false:.2g}), not among all findings, that"
-            if claim.if_false <= ERROR_RATE
-            else "Cannot be told that"
-        )
+        said = "Cannot be told that"
+        if claim.if_false <= ERROR_RATE:
+            said = f"Holds by itself (p = {claim.if_false:.2g}), not among all findings, that"
+        elif tested.most_contradicted.if_true <= ERROR_RATE:
+            claim = tested.most_contradicted
+            said = f"False by itself (p = {claim.if_true:.2g}), not among all findings, that"
         sentence = (
             f"Essential, and no run to judge by: {missing}."
             if missing

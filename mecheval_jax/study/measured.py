@@ -7,7 +7,7 @@ import pandas as pd
 
 from mecheval_jax.statistics.intervals import variance_of_answers
 from mecheval_jax.statistics.moderated import Prior, prior_of
-from mecheval_jax.study.published.tables import CELL
+from mecheval_jax.study.published.tables import CELL, DOCUMENTS
 from mecheval_jax.study.results import ENDS, INPUT, column_of
 
 MODEL = [
@@ -29,6 +29,17 @@ NORMAL_95 = 1.96
 """Half of a 95 % interval of a normal law, in standard errors."""
 
 
+def answering(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with accuracies: a run that diverged before it was evaluated answers nothing."""
+    of_splits = {"accuracy": "documents", "dev_accuracy": "dev_documents"}
+    rows = rows[rows["accuracy"].notna() | rows["diverged_at"].notna()]
+    lost = rows["accuracy"].isna()
+    for accuracy, documents in of_splits.items():
+        asked = rows[documents].where(~lost | rows[documents].notna(), DOCUMENTS)
+        rows = rows.assign(**{accuracy: rows[accuracy].mask(lost, 0.0), documents: asked})
+    return rows
+
+
 def answers_of(runs: pd.DataFrame, split: str) -> tuple[list[float], list[float]]:
     """Numbers of right answers, and of all, of the runs whose accuracy on a split is known."""
     of_dev = split == "dev"
@@ -43,6 +54,13 @@ def measured(runs: pd.DataFrame, column: str) -> pd.DataFrame:
     return runs[runs[[column, *(column + end for end in ENDS[1:])]].notna().all(axis=1)]
 
 
+def having_shares(runs: pd.DataFrame, role: str, site: str) -> pd.DataFrame:
+    """Runs that have restored shares, with intervals, at a site and one or several roles."""
+    for each in role.split("+"):
+        runs = measured(runs, column_of(site, each))
+    return runs
+
+
 def shares_of(
     name: str, runs: pd.DataFrame, role: str, site: str
 ) -> tuple[str, list[float], list[tuple[float, float]]]:
@@ -51,8 +69,7 @@ def shares_of(
     Of several roles together the errors are at most the sum: the documents are the same.
     """
     columns = [column_of(site, each) for each in role.split("+")]
-    for column in columns:
-        runs = measured(runs, column)
+    runs = having_shares(runs, role, site)
     each = zip(*(errors_of(runs, column) for column in columns), strict=True)
     errors = [(sum(below for below, _ in run), sum(above for _, above in run)) for run in each]
     return f"{name} of {' and '.join(columns)}", runs[columns].sum(axis=1).tolist(), errors
@@ -141,14 +158,18 @@ def prior_within(groups: Iterable[tuple[Hashable, pd.Series]]) -> Prior:
 
 
 def pairs_of(runs: pd.DataFrame, others: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Differences of a restored share between rows of the same models, with standard errors."""
+    """Differences of a restored share between rows of the same models, with standard errors.
+
+    With the ``width`` of each.
+    """
     own, other = (
         measured(rows, column).assign(error=lambda kept: mean_errors(errors_of(kept, column)))
         for rows in (runs, others)
     )
     both = own.merge(other, on=MODEL, suffixes=("", "_other"))
     error = np.hypot(both["error"], both["error_other"])
-    return pd.DataFrame({"change": both[column] - both[f"{column}_other"], "error": error})
+    change = both[column] - both[f"{column}_other"]
+    return pd.DataFrame({"width": both["width"], "change": change, "error": error})
 
 
 def falls_of(runs: pd.DataFrame) -> pd.DataFrame:

@@ -21,7 +21,7 @@ from mecheval_jax.study.agreement import (
 from mecheval_jax.study.coverage import HEADS as COVERAGE_HEADS
 from mecheval_jax.study.coverage import Coverage
 from mecheval_jax.study.judgement import ERROR_RATE, NOT_RUN, UNDECIDED, VERDICTS, Judgement
-from mecheval_jax.study.measured import failures
+from mecheval_jax.study.measured import answering, failures
 from mecheval_jax.study.quantities import Claim, with_interval
 from mecheval_jax.study.run_table import SEVERAL, name_of, run_lines, success_lines
 from mecheval_jax.study.tables import has_shares
@@ -66,7 +66,7 @@ def _of_success(rows: pd.DataFrame) -> str:
     is_recall = rows["task"].str.startswith("AR")
     told = []
     for where, own in (("recall", rows[is_recall]), ("treecall", rows[~is_recall])):
-        failed, of = failures(own)
+        failed, of = failures(answering(own))
         if of:
             told.append(f"{failed} of {of} on {where}")
     if not told:
@@ -260,12 +260,14 @@ def _why_undecided(judgements: Sequence[Judgement]) -> list[tuple[str, list[Judg
     waiting = [one for one in judgements if one.missing]
     rest = [one for one in judgements if not one.missing]
     singly = [one for one in rest if one.claims_judged == one.supported]
-    rest = [one for one in rest if one not in singly]
+    against = [one for one in rest if one.contradicted]
+    rest = [one for one in rest if one not in singly and one not in against]
     of_rates = [one for one in rest if one.waits_for_rates]
     rest = [one for one in rest if one not in of_rates]
     return [
         ("an essential part has no run", waiting),
         ("each claim holds by itself at 5 %, and not surely enough among all findings", singly),
+        ("a claim is false by itself at 5 %, and not surely enough among all findings", against),
         ("another learning rate may do better", of_rates),
         (
             f"a cell of the claim that decides has {FEW_RUNS} runs or fewer",

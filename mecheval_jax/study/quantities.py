@@ -267,7 +267,6 @@ def any_of(text: str, part: str, claims: Iterable[Claim]) -> Claim:
         part=part,
         if_false=min(1.0, len(known) * strongest.if_false),
         if_true=max(claim.if_true for claim in claims),
-        widths=widths_of(known),
     )
 
 

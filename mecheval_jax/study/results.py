@@ -25,7 +25,7 @@ from mecheval_jax.store.metrics import last_dev
 from mecheval_jax.store.row_selection import attributions, newest, rows_with
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
-from mecheval_jax.study.published.tables import option_text
+from mecheval_jax.study.published.tables import MODEL, TRAINING, option_text
 from mecheval_jax.sweeps.plan import plan_of
 
 CONFIG = (
@@ -150,6 +150,19 @@ def regime(experiment: Experiment) -> str:
                      training.warmup_fraction, training.decay],
     }  # fmt: skip
     return hash_of(common)[:8]
+
+
+def other_than_the_study(experiment: Experiment) -> str:
+    """In what a member differs from the study's models and trainings that no column tells; or "".
+
+    Such a member would count as another seed of the study's own model.
+    """
+    values = experiment.as_dict()
+    for section, usual in (("model", MODEL), ("training", TRAINING)):
+        for name, value in usual.items():
+            if name != "max_length" and values[section][name] != value:
+                return f"{section}.{name} is {values[section][name]}, in the study {value}"
+    return ""
 
 
 def config_values(experiment: Experiment) -> dict[str, Any]:

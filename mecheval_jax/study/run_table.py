@@ -23,6 +23,7 @@ from mecheval_jax.study.cells import (
     have_learned,
     shows_mechanism,
 )
+from mecheval_jax.study.measured import answering
 from mecheval_jax.study.published.tables import CELL, GridCell, published, published_accuracy
 from mecheval_jax.study.results import INPUT, RESTORED, column_of
 
@@ -82,7 +83,7 @@ def run_lines(
         conditions: See `parse_conditions`. A column of `TRAINED` of which a single value is asked
             is left out.
     """
-    chosen = rows[rows["accuracy"].notna()]
+    chosen = answering(rows)
     for name, values in conditions.items():
         if name != ALSO:
             met = chosen[name].isin(values)
@@ -120,7 +121,7 @@ def success_lines(rows: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """
     told = [name for name in TRAINED if name != "split"]
     lines = []
-    for _, runs in _cells(rows[(rows["split"] == "test") & rows["accuracy"].notna()]):
+    for _, runs in _cells(answering(rows[rows["split"] == "test"])):
         if len(runs) >= SEVERAL:
             learned = int(have_learned(runs).sum())
             low, high = wilson(learned, len(runs))
@@ -131,7 +132,7 @@ def success_lines(rows: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
 
 def spread(rows: pd.DataFrame) -> str:
     """How many seeds the cells and rates have, and how far they lie apart, in sentences."""
-    answered = rows[(rows["split"] == "test") & rows["accuracy"].notna()]
+    answered = answering(rows[rows["split"] == "test"])
     groups = [runs["accuracy"] for _, runs in _cells(answered)]
     ends = [(runs.max(), runs.min()) for runs in groups if len(runs) > 1]
     far = sorted((pair for pair in ends if pair[0] - pair[1] > CLOSE), reverse=True)

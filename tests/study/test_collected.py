@@ -10,7 +10,7 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.files import write_json
 from mecheval_jax.study.collected import add_sweep, conclude_all, missing, name_of
 from mecheval_jax.study.plans import experiments_at
-from mecheval_jax.study.tables import read_table
+from mecheval_jax.study.tables import read_table, write_table
 from mecheval_jax.study.timing import Clock
 from tests.support.sweep_results import fill_members, make_sweep
 
@@ -157,6 +157,32 @@ def test_what_another_table_has_otherwise_is_not_added(machines, tmp_path, capfd
     # The table of the sweep itself takes the newer numbers, as ever.
     add_sweep(kept, again.path)
     assert list(read_table(kept / "recall.csv")["accuracy"]) == [0.7, 0.75]
+
+
+def test_other_models_than_the_study_has_are_not_added(machines, tmp_path):
+    """Catches a model with a convolution before its mixers that counts as another seed of one
+    without, and a training of another kind."""
+    for section, field, value in (("model", "canon", 4), ("training", "weight_decay", 0.1)):
+        changed = machines["second"].read()
+        known = changed["base"][section][field]
+        changed["base"][section][field] = value
+        write_json(machines["second"].sweep, changed)
+        words = rf"{section}\.{field} is {value}, in the study {known}"
+        with pytest.raises(UserError, match=f"second has members of other models .*: {words}"):
+            add_sweep(tmp_path / "kept", machines["second"].path)
+        changed["base"][section][field] = known
+        write_json(machines["second"].sweep, changed)
+    assert not (tmp_path / "kept").exists()
+
+
+def test_a_model_that_was_measured_in_two_ways_counts_once(machines, tmp_path):
+    """Catches the same models on more documents taken for further seeds."""
+    kept = tmp_path / "kept"
+    add_sweep(kept, machines["first"].path)
+    table = read_table(kept / "recall.csv")
+    write_table(kept / "again.csv", table.assign(config_hash=table["config_hash"].str[::-1]))
+    with pytest.raises(UserError, match=r"based, width 16, rate 0.001, seed 0 .* is there twice"):
+        add_sweep(kept, machines["second"].path)
 
 
 def test_what_cannot_be_compared_is_not_added(machines, tmp_path):

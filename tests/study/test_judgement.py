@@ -93,10 +93,14 @@ def test_written_down(true):
 
 @pytest.mark.parametrize(
     ("p", "words"),
-    [(0.01, "Holds by itself (p = 0.01), not among all findings, that x"), (0.2, "Cannot be told")],
+    [
+        (0.01, "Holds by itself (p = 0.01), not among all findings, that x"),
+        (0.2, "Cannot be told"),
+        (0.99, "False by itself (p = 0.01), not among all findings, that x"),
+    ],
 )
 def test_what_holds_by_itself_is_said(p, words):
-    """Catches a page that says it cannot be told what its own table calls a claim that holds."""
+    """Catches a page that says it cannot be told what its own table calls true or false."""
     claim = Claim("x is above 1", "main", 1.5, (1.1, 1.9), if_false=p, if_true=1 - p, runs=3)
     findings = [Finding(n, "text", ("main",), lambda cells: [claim]) for n in range(20)]
     for one in judge(StudyCells(world().iloc[:0]), findings):

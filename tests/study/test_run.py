@@ -12,9 +12,9 @@ from mecheval_jax.store.sweep_folder import GroupFolder
 from mecheval_jax.study import run as study
 from mecheval_jax.study.experiments import EXPERIMENTS
 from mecheval_jax.study.plans import StudyFolder, experiments_at
-from mecheval_jax.study.results import table_of
+from mecheval_jax.study.results import config_values, table_of
 from mecheval_jax.study.run import StudyRequest, run_study
-from mecheval_jax.study.tables import hashes_of, read_table, write_table
+from mecheval_jax.study.tables import read_table, write_table
 from mecheval_jax.study.timing import Clock
 from mecheval_jax.sweeps.plan import open_folder
 from mecheval_jax.sweeps.run import SweepOutcome
@@ -95,9 +95,8 @@ def test_results_from_elsewhere_of_a_sweep_that_has_begun(tmp_path, capfd):
     sweep = part.left(folder, set())
     open_folder(folder.sweep(part.name), sweep)
     theirs = tmp_path / "theirs.csv"
-    known = hashes_of(sweep.groups[:1])
-    row = {"split": "test", "diverged_at": 1}
-    write_table(theirs, table_of([row | {"config_hash": name} for name in known]))
+    known = [config_values(one) for one in sweep.groups[0].experiments]
+    write_table(theirs, table_of([row | {"diverged_at": 1} for row in known]))
     asked = {"only": ("ar_layers",), "interventions": "none", "tables": (str(theirs),)}
     outcome = run_study(folder.path, StudyRequest(budget=0, **asked), config_of)
     assert "to train in 13 groups" in capfd.readouterr().err

@@ -129,6 +129,10 @@ def test_how_far_seeds_lie_apart():
     assert "3 have one seed, 1 two, 1 three and 0 more" in text
     assert "In 1 of the 2 with several these lie within 15 points" in text
     assert text.endswith("the best and the worst have 99.0 and 7.0 %.")
+    # A run that diverged answers nothing.
+    lost = table_of(rows)
+    lost.loc[lost["accuracy"].isna(), "diverged_at"] = 100
+    assert "2 have one seed, 2 two, 1 three and 0 more" in spread(lost)
     assert spread(table_of(cell("mamba", 64, [0.5, 0.5]))).endswith(
         "within 15 points of each other."
     )

@@ -27,7 +27,7 @@ REVERSE = "AR reverse"
 def reverse_recall(cells: StudyCells) -> Iterator[Claim]:
     """Accuracy by width, and restored shares at both tokens of the asked pair."""
     mamba = cells.accuracy("mamba", 256, REVERSE, layers=3)
-    yield mamba.matches(cells.published("mamba", 256, REVERSE, layers=3), "mamba")
+    yield mamba.above(0.97 - ACCURACY, "mamba")
     for mixer in INDUCTION:
         narrow, wide = (cells.accuracy(mixer, width, REVERSE, layers=3) for width in (64, 256))
         yield narrow.above(0.9, "learned at 64")
@@ -42,8 +42,8 @@ def reverse_recall(cells: StudyCells) -> Iterator[Claim]:
     yield earlier.near(0.0, ATTRIBUTION, "later token")
 
 
-@finding(27, "DeltaNet comes close to attention and Based on AR, and retrieves directly in layer 0",
-         "accuracy", "mechanism")  # fmt: skip
+@finding(27, "DeltaNet comes close to attention and Based on AR, and retrieves directly in layer "
+         "0, for which one layer is enough", "accuracy", "mechanism", "one layer")  # fmt: skip
 def delta_net_retrieves(cells: StudyCells) -> Iterator[Claim]:
     """DeltaNet less the others, and restored shares of DeltaNet's runs."""
     for width in WIDTHS[1:]:

@@ -58,7 +58,7 @@ def mamba_leads_on_medium(cells: StudyCells) -> Iterator[Claim]:
         )
         yield (mamba - attention).above(0.09 - ACCURACY, "order of architectures")
         yield (mamba - attention).below(0.31 + ACCURACY, "size")
-        if width > 32:
+        if width != 32:
             yield (based - cells.accuracy("based", 32, MEDIUM)).near(0.0, LITTLE, "flat")
 
 
@@ -98,7 +98,7 @@ def _mean(cells: StudyCells, mixer: str, task: str, role: str, **which: object) 
 
 @finding(18, "The mechanisms are those of AR: attention and Based hold the pair at the value, H3, "
          "Hyena and Mamba at the key or the query; BaseConv is mixed",
-         "induction", "direct")  # fmt: skip
+         "induction", "direct", "BaseConv")  # fmt: skip
 def mechanisms_are_the_same(cells: StudyCells) -> Iterator[Claim]:
     """Mean restored shares at the input of layer 1.
 
@@ -115,6 +115,7 @@ def mechanisms_are_the_same(cells: StudyCells) -> Iterator[Claim]:
         yield at_value.above(ATTRIBUTION / 2, "BaseConv")
         yield at_value.below(1 - ATTRIBUTION, "BaseConv")
         yield at_key.above(ATTRIBUTION / 2, "BaseConv")
+        yield _mean(cells, "base_conv", task, "value+key").above(HALF, "BaseConv")
 
 
 @finding(19, "With 8,192 terminals direct retrieval moves to layer 1 (at the key .82 to .87 for H3 "
@@ -126,7 +127,8 @@ def retrieval_moves_to_layer_1(cells: StudyCells) -> Iterator[Claim]:
         yield _mean(cells, mixer, LARGE, "key").above(MOST, "8,192")
         yield _mean(cells, mixer, LARGE, "query").below(ATTRIBUTION, "8,192")
     less = _mean(cells, "h3", LARGE, "key") - _mean(cells, "hyena", LARGE, "key")
-    yield less.above(0.0, "Hyena")
+    yield less.above(ATTRIBUTION, "Hyena")
+    yield _mean(cells, "hyena", LARGE, "query").above(ATTRIBUTION / 2, "Hyena")
     for mixer in SSMS:
         for role in ("key", "query"):
             yield _mean(cells, mixer, EASY, role).above(ATTRIBUTION / 2, "20")

@@ -66,6 +66,21 @@ def published_accuracy(cell: GridCell) -> float | None:
     return _by_cell().get(cell)
 
 
+def published_gain_by_positions(mixer: str, width: int) -> Interval | None:
+    """Published accuracy with learned positions less that without, twice; None if it is unknown.
+
+    Both are of the study's comparison of positions, whose grid of learning rates is smaller than
+    that of its main figure.
+    """
+    table = published("accuracies")
+    own = table[table["source"] == "pos_embed"].drop_duplicates(CELL).set_index(CELL)["accuracy"]
+    both = [
+        own.get(tuple(GridCell(mixer, width, positions=positions)))
+        for positions in ("learned", "none")
+    ]
+    return None if None in both else (float(both[0] - both[1]),) * 2
+
+
 RECALL = {
     "name": "associative_recall",
     "pairs": 16,
@@ -107,6 +122,16 @@ MODEL = {
     "max_length": 1024,
 }
 """What all of the study's models have in common."""
+
+
+TRAINING = {
+    "beta1": 0.9,
+    "weight_decay": 0.0,
+    "scaled_rates": False,
+    "shuffle": False,
+    "target_accuracy": None,
+}
+"""What all of the study's trainings have in common, beside what decides a regime."""
 
 
 def published_beside(task: Mapping[str, Any], model: Mapping[str, Any]) -> float | None:

@@ -79,6 +79,13 @@ MAMBA = {"mixer": "mamba", "positions": "none", "option": ""}
             ((16, 0.8), (32, 0.6), (64, 0.4), (128, 0.2), (256, 0.85)), table)),
         # One layer of Based answers siblings nearly as the others do.
         (25, case({"task": SIBLINGS, "layers": 1, "mixer": "based"}, **both(0.84))),
+        # Based is far from flat at the narrowest width.
+        (16, case({"task": MEDIUM, "mixer": "based", "width": 16}, **both(0.30))),
+        # Most of what BaseConv knows comes back nowhere.
+        (18, case({"task": (EASY, LARGE, MEDIUM), "mixer": "base_conv"},
+                  **{VALUE: 0.15, KEY: 0.15})),
+        # Hyena holds as much at the key as H3, and nothing at the query.
+        (19, case({"task": LARGE, "mixer": "hyena"}, **{KEY: 0.81, QUERY: 0.0})),
         # Induction generalises better at every width but one.
         (22, lambda table: case({"task": HELD_OUT, "split": "test", "width": WIDTHS[1:],
                                  "mixer": ("attention", "based")}, accuracy=0.62)(
