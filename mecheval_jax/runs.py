@@ -149,6 +149,7 @@ def train(
         folder.contents()  # refuses a file in the folder's place
         with folder.lock("training"):
             folder.open(experiment)
+            folder.begin_measuring(experiment)
             kept = Checkpoints.of_training(folder.checkpoints, experiment.training)
             with contextlib.closing(kept) as checkpoints:
                 if checkpoints.has_whole(folder.measured_at(experiment)):
@@ -157,7 +158,6 @@ def train(
                     saved = _train(experiment, folder, programs, checkpoints, preemption, writers)
                     params, step = multihost.fetch((saved["params"], saved["step"]))
                     _summarize(experiment, folder, params, int(step))
-            folder.write_config(experiment)
     return folder
 
 

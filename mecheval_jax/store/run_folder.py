@@ -206,25 +206,44 @@ class RunFolder(TrainingFolder):
         try:
             experiment = Experiment.from_config(values)
         except UserError as error:
-            raise UserError(f"{self.config}: {error}") from None
+            experiment = self._with_other_files(values)
+            if experiment is None:
+                raise UserError(f"{self.config}: {error}") from None
         if ":" in experiment.model.mixer:
             say_what_changed(experiment.model.mixer, self.read_provenance(), self.path)
         return experiment
 
     def _find_files(self, task: dict[str, Any]) -> None:
-        """Look elsewhere for files of the task that are not here: where training was started.
+        """Look elsewhere for files of the task that are not here."""
+        for field, there in self._other_places(task).items():
+            if not os.path.exists(task[field]):
+                task[field] = there
+
+    def _other_places(self, task: Mapping[str, Any]) -> dict[str, str]:
+        """Where else files of the task lie, by field: in the folder where training was started.
 
         A path of a config may be relative to that folder. The content has the hash of the config.
         Of a grammar the run has a copy.
         """
-        file = task.get("grammar_file")
-        if isinstance(file, str) and not os.path.exists(file) and self.grammar.exists():
-            task["grammar_file"] = str(self.grammar)
-        for field in fields_of_files(task):
-            if not os.path.exists(task[field]):
-                there = os.path.join(self.read_provenance().get("folder", ""), task[field])
-                if os.path.exists(there):
-                    task[field] = there
+        started = self.read_provenance().get("folder", "")
+        found = {field: os.path.join(started, task[field]) for field in fields_of_files(task)}
+        if isinstance(task.get("grammar_file"), str):
+            found["grammar_file"] = str(self.grammar)
+        return {field: there for field, there in found.items() if os.path.exists(there)}
+
+    def _with_other_files(self, values: Mapping[str, Any]) -> Experiment | None:
+        """The experiment with files from other places, if the ones that are named have changed."""
+        task = values.get("task")
+        places = self._other_places(task) if isinstance(task, dict) else {}
+        if not places or all(task[field] == there for field, there in places.items()):
+            return None
+        try:
+            found = Experiment.from_config({**values, "task": {**task, **places}})
+        except UserError:
+            return None
+        say(f"{self.path}: {', '.join(task[one] for one in places)} has changed; read instead: "
+            f"{', '.join(places.values())}")  # fmt: skip
+        return found
 
     def read_summary(self) -> dict[str, Any]:
         """The summary so far; empty before there is one."""
@@ -240,6 +259,17 @@ class RunFolder(TrainingFolder):
         summary = self.read_summary()
         known = summary.get("finished") and self.experiment().evaluation == experiment.evaluation
         return summary.get("step") if known else None
+
+    def begin_measuring(self, experiment: Experiment) -> None:
+        """Note what is measured next; a run with answers to another evaluation is not finished.
+
+        It comes before the answers: killed at any moment, the folder has those to the evaluation of
+        its config, or none.
+        """
+        summary = self.read_summary()
+        if summary.get("finished") and self.experiment().evaluation != experiment.evaluation:
+            self.update_summary(finished=False)
+        self.write_config(experiment)
 
     def read_finished(self) -> dict[str, Any]:
         """The summary of a run that has come to its end.

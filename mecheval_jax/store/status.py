@@ -242,7 +242,9 @@ def _of_run(folder: RunFolder, patience: float) -> Overview:
         status.updated = written.isoformat(timespec="seconds")
         pace = [row["seconds_per_step"] for row in rows if row.get("seconds_per_step")]
         status.rate = 1 / pace[-1] if pace else 0.0
-    if is_dead(status, datetime.datetime.now(datetime.UTC), patience):
+    # Whoever trains holds the folder's lock, however long a stretch of steps takes.
+    at_work = held_by(folder.path, "training") is not None
+    if not at_work and is_dead(status, datetime.datetime.now(datetime.UTC), patience):
         status.state = "dead"
     if summary.get("diverged_at") is not None and not summary.get("finished"):
         status.state, status.diverged, status.training = "failed", 1, 0

@@ -39,6 +39,19 @@ def test_all_fields_that_differ_are_named(tmp_path):
     assert folder.experiment() == small.experiment()
 
 
+def test_answers_to_another_evaluation_are_not_its_own(tmp_path):
+    """Catches answers of one evaluation that stand for good under the config of another, since the
+    process was killed between the two files."""
+    folder, other = RunFolder(tmp_path / "run"), small.experiment({"evaluation.documents": 17})
+    folder.open(small.experiment())
+    folder.update_summary(finished=True, step=3)
+    folder.begin_measuring(small.experiment())
+    assert folder.measured_at(small.experiment()) == 3
+    folder.begin_measuring(other)  # killed here, before there are other answers
+    assert folder.measured_at(other) is folder.measured_at(small.experiment()) is None
+    assert folder.experiment().evaluation == other.evaluation
+
+
 def test_summary_grows(tmp_path):
     """Catches an accuracy that is lost when the verdict is added."""
     folder = RunFolder(tmp_path)

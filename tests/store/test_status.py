@@ -14,7 +14,7 @@ from mecheval_jax.files import read_json
 from mecheval_jax.reporting.terminal.live import advice, duration, show_overview
 from mecheval_jax.store.run_folder import RunFolder, write_json
 from mecheval_jax.store.status import is_dead, read_overview, seconds_left, total
-from tests.support import forked
+from tests.support import forked, small
 from tests.support.compilation import ROOT
 from tests.support.sweep_standing import make_standing, standing
 
@@ -78,6 +78,17 @@ def test_a_process_that_is_gone(sweep):
     assert [one.status.state for one in overview.groups] == ["finished", "dead", "waiting"]
     assert advice(overview).startswith("nothing runs; to go on: python -m launch.sweep --config")
     assert json.loads(group.status.read_text())["state"] == "running"  # reading changes nothing
+
+
+def test_a_run_that_is_at_work_is_not_dead(tmp_path):
+    """Catches a large model, a stretch of whose steps takes long, that a user takes for dead."""
+    folder = RunFolder(tmp_path / "run")
+    folder.open(small.experiment())
+    folder.metrics.write_text('{"step": 1, "split": "train", "loss": 1.0, "accuracy": 0.1}\n')
+    os.utime(folder.metrics, (1, 1))
+    assert read_overview(folder.path).groups[0].status.state == "dead"
+    with folder.lock("training"):
+        assert read_overview(folder.path).groups[0].status.state == "running"
 
 
 def test_a_group_on_another_machine():

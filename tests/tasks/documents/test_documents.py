@@ -312,6 +312,10 @@ def test_a_run_finds_its_documents_from_another_folder(orders, tmp_path, monkeyp
     run.open(Experiment.from_config(sections))
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert run.experiment().task.path == str(tmp_path / "here" / "mine.jsonl")
+    text = pathlib.Path(orders.path).read_text()
+    pathlib.Path("mine.jsonl").write_text(text.partition("\n")[2])  # another file of this name
+    assert run.experiment().task.path == str(tmp_path / "here" / "mine.jsonl")
+    pathlib.Path("mine.jsonl").unlink()
     sections["task"]["path"] = "../here/mine.jsonl"  # the same file by another name
     run.open(Experiment.from_config(sections))
     lines = (tmp_path / "here" / "mine.jsonl").read_text().splitlines()

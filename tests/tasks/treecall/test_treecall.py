@@ -269,6 +269,9 @@ def test_a_run_whose_grammar_file_is_gone(tmp_path):
     folder.open(made)
     beside = RunFolder(tmp_path / "beside")
     beside.open(small.experiment({"task": task, "model.max_length": 128}, seed=1))
+    # The next experiment has its grammar under the same name.
+    path.write_text(Treecall(seed=5, terminals=made.task.terminals).grammar.as_json())
+    assert folder.experiment().task.grammar_file == str(folder.grammar)
     path.unlink()
     # Both have a copy of their own, and the same documents.
     both = {"run": folder.experiment(), "beside": beside.experiment()}
