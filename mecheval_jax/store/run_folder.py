@@ -234,8 +234,10 @@ class RunFolder(TrainingFolder):
     def _with_other_files(self, values: Mapping[str, Any]) -> Experiment | None:
         """The experiment with files from other places, if the ones that are named have changed."""
         task = values.get("task")
-        places = self._other_places(task) if isinstance(task, dict) else {}
-        if not places or all(task[field] == there for field, there in places.items()):
+        if not isinstance(task, dict):
+            return None
+        places = self._other_places(task)
+        if all(task[field] == there for field, there in places.items()):
             return None
         try:
             found = Experiment.from_config({**values, "task": {**task, **places}})

@@ -32,12 +32,12 @@ NORMAL_95 = 1.96
 def answering(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows with accuracies: a run that diverged before it was evaluated answers nothing."""
     of_splits = {"accuracy": "documents", "dev_accuracy": "dev_documents"}
-    rows = rows[rows["accuracy"].notna() | rows["diverged_at"].notna()]
-    lost = rows["accuracy"].isna()
+    found = rows.loc[rows["accuracy"].notna() | rows["diverged_at"].notna()]
+    lost = found["accuracy"].isna()
     for accuracy, documents in of_splits.items():
-        asked = rows[documents].where(~lost | rows[documents].notna(), DOCUMENTS)
-        rows = rows.assign(**{accuracy: rows[accuracy].mask(lost, 0.0), documents: asked})
-    return rows
+        asked = found[documents].where(~lost | found[documents].notna(), DOCUMENTS)
+        found = found.assign(**{accuracy: found[accuracy].mask(lost, 0.0), documents: asked})
+    return found
 
 
 def answers_of(runs: pd.DataFrame, split: str) -> tuple[list[float], list[float]]:

@@ -74,11 +74,11 @@ def published_gain_by_positions(mixer: str, width: int) -> Interval | None:
     """
     table = published("accuracies")
     own = table[table["source"] == "pos_embed"].drop_duplicates(CELL).set_index(CELL)["accuracy"]
-    both = [
+    learned, none = (
         own.get(tuple(GridCell(mixer, width, positions=positions)))
         for positions in ("learned", "none")
-    ]
-    return None if None in both else (float(both[0] - both[1]),) * 2
+    )
+    return None if learned is None or none is None else (float(learned - none),) * 2
 
 
 RECALL = {
