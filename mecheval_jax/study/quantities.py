@@ -96,6 +96,8 @@ class Quantity:
         chosen: Number of learning rates of which the one was chosen whose runs answer most: by that
             choice the number may be large.
         chosen_against: The same of what is taken from it, by which a difference may be small.
+        spread_of: Where the quantity is an accuracy p by itself: the variance p (1 - p) of an
+            answer, and of accuracies the variance between runs and that of documents alone.
         combined: Numbers of runs of the quantities of which it is a sum or difference.
         widths: Widths of the models that it rests on.
     """
@@ -111,6 +113,7 @@ class Quantity:
     may_fall: bool = False
     chosen: int = 1
     chosen_against: int = 1
+    spread_of: tuple[float, float, float] | None = None
     combined: tuple[int, ...] = ()
     widths: frozenset[int] = frozenset()
 
@@ -200,9 +203,9 @@ class Quantity:
         if self.samples is None or math.isnan(bound):
             return Claim(text, part, published=self.published)
         # The best of several looks better than it is: as many chances, as many times the p-value.
-        times = {1: self.chosen, -1: self.chosen_against}
+        times, samples = {1: self.chosen, -1: self.chosen_against}, self._samples_at(bound)
         p_values = (
-            min(1.0, times[side] * _tail(self.samples, bound, side, self.degrees))
+            min(1.0, times[side] * _tail(samples, bound, side, self.degrees))
             for side in (sign, -sign)
         )
         claim = Claim(
@@ -214,6 +217,19 @@ class Quantity:
         if not may_change:
             return claim
         return dataclasses.replace(claim, **{"if_false" if holds else "if_true": 1.0}, note=UNTRIED)
+
+    def _samples_at(self, bound: float) -> np.ndarray:
+        """Replicates with the spread that an accuracy would have at a bound, if that is larger.
+
+        An accuracy that is near 0 or 1 by chance is thought to vary less than it does: what is
+        tested is whether it lies at the bound.
+        """
+        if self.spread_of is None or not 0 < bound < 1:
+            return self.samples
+        slope, between, of_documents = self.spread_of
+        times = max(1.0, bound * (1 - bound) / slope)  # of the logit the variance stays the same
+        wider = max(between * times**2, of_documents * times) / max(between, of_documents)
+        return self.value + math.sqrt(wider) * (self.samples - self.value)
 
 
 def _tail(samples: np.ndarray, bound: float, sign: int, degrees: float) -> float:
@@ -304,7 +320,8 @@ def share(
     samples = np.clip(centre + spread * spread_evenly(draw, degrees, RESAMPLES), 0.0, 1.0)
     new = centre + math.sqrt(between * (1 + 1 / runs)) * spread_evenly(draw, degrees, RESAMPLES)
     one_run = draw.binomial(asked, np.clip(new, 0.0, 1.0)) / asked
-    return Quantity(name, centre, samples, runs, one_run, degrees=degrees)
+    spread_of = (float(variance_of_answers(hits, trials).mean()), between, of_documents)
+    return Quantity(name, centre, samples, runs, one_run, degrees=degrees, spread_of=spread_of)
 
 
 def variances_of_share(

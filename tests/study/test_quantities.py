@@ -54,7 +54,9 @@ def test_no_tail_is_empty():
     """Catches a claim that is certain because replicates are cut off at 1, or rounded."""
     sure = share("sure", [320, 320], [320, 320], 320, Prior(0.5, 3.0))
     assert sure.matches(0.97).if_true > 1e-5
-    assert 1e-6 < sure.below(0.95).if_true < 1e-5  # Student's own tail with 4 degrees is 2.8e-6
+    # By hand: of the logit the variance is 0.5 * 3 / 4, at 0.95 that of the mean 0.0206^2, and the
+    # tail of Student's law with 4 degrees beyond 0.05 / 0.0206 is 0.036.
+    assert sure.below(0.95).if_true == pytest.approx(0.036, abs=0.004)
     assert one("exact", 0.5, 0.0).above(0.4).if_false == 0
 
 
@@ -213,3 +215,22 @@ def test_together_and_any():
     assert any_of("", "", [bad, bad]).if_true == bad.if_true
     assert any_of("", "", [bad, unknown]).if_true == 1  # what was not run may hold
     assert any_of("", "", [unknown]).runs == 0
+
+
+@pytest.mark.parametrize(("bound", "sign"), [(0.95, 1), (0.05, -1)])
+def test_an_accuracy_near_its_end_is_tested_at_the_bound(bound, sign):
+    """Catches the spread of an accuracy that is near 0 or 1 by chance: with it a claim that is just
+    false holds at 5 % in 8 of 100 tables."""
+    draw, held = np.random.default_rng(6), 0
+    # The logit at which accuracies of runs have a mean of 5 %, or of 95, by quadrature.
+    logit = sign * 3.0
+    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+    for _ in range(60):
+        mean = weights @ (1 / (1 + np.exp(-(logit + 0.35 * nodes)))) / weights.sum()
+        logit += 4 * (bound - mean)
+    for number in range(400):
+        accuracy = 1 / (1 + np.exp(-(logit + 0.35 * draw.normal(size=6))))
+        right = [float(hits) for hits in draw.binomial(320, accuracy)]
+        found = share(f"x{number}", right, [320.0] * 6, 320, Prior(0.125, 20))
+        held += (found.above(bound) if sign > 0 else found.below(bound)).if_false < 0.05
+    assert held <= 26  # 5 % of 400, and a standard error and a half
