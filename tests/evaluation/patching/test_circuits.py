@@ -107,7 +107,7 @@ def faithful(shares):
     return circuits.Faithfulness(
         method="eap_ig",
         measure="probability",
-        evaluation=EvaluationConfig(corruptions=("key",), resamples=20),
+        evaluation=EvaluationConfig(corruptions=("key",), resamples=50),
         runs=np.stack([0.9 * documents, 0.1 * documents]),
         sizes=tuple(range(len(shares))),
         circuit=np.stack([(0.1 + 0.8 * share) * documents for share in shares])[None],
