@@ -203,7 +203,8 @@ class Quantity:
         if self.samples is None or math.isnan(bound):
             return Claim(text, part, published=self.published)
         # The best of several looks better than it is: as many chances, as many times the p-value.
-        times, samples = {1: self.chosen, -1: self.chosen_against}, self._samples_at(bound)
+        times = {1: self.chosen, -1: self.chosen_against}
+        samples = self._samples_at(bound, self.samples)
         p_values = (
             min(1.0, times[side] * _tail(samples, bound, side, self.degrees))
             for side in (sign, -sign)
@@ -218,18 +219,18 @@ class Quantity:
             return claim
         return dataclasses.replace(claim, **{"if_false" if holds else "if_true": 1.0}, note=UNTRIED)
 
-    def _samples_at(self, bound: float) -> np.ndarray:
+    def _samples_at(self, bound: float, samples: np.ndarray) -> np.ndarray:
         """Replicates with the spread that an accuracy would have at a bound, if that is larger.
 
         An accuracy that is near 0 or 1 by chance is thought to vary less than it does: what is
         tested is whether it lies at the bound.
         """
         if self.spread_of is None or not 0 < bound < 1:
-            return self.samples
+            return samples
         slope, between, of_documents = self.spread_of
         times = max(1.0, bound * (1 - bound) / slope)  # of the logit the variance stays the same
         wider = max(between * times**2, of_documents * times) / max(between, of_documents)
-        return self.value + math.sqrt(wider) * (self.samples - self.value)
+        return self.value + math.sqrt(wider) * (samples - self.value)
 
 
 def _tail(samples: np.ndarray, bound: float, sign: int, degrees: float) -> float:
