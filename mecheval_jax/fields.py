@@ -71,7 +71,7 @@ class Section:
         for name, kind in types_of(type(self)).items():
             value = getattr(self, name)
             if isinstance(value, (list, tuple)):  # a frozen section is hashed: no lists
-                if _tuple_in(kind) == tuple[str, ...]:
+                if tuple_in(kind) == tuple[str, ...]:
                     value = tuple(name for text in value for name in _names_in(text))
                 object.__setattr__(self, name, tuple(value))
         self.check()
@@ -177,7 +177,7 @@ def field_value_of_text(name: str, text: str, kind: Any) -> Any:
     Raises:
         UserError: If the field cannot take it.
     """
-    if (several := _tuple_in(kind)) is not None and text != "None":
+    if (several := tuple_in(kind)) is not None and text != "None":
         of = typing.get_args(several)[0]
         return tuple(field_value_of_text(name, one, of) for one in text.split(","))
     kind = next((one for one in (kind, *typing.get_args(kind)) if one in KINDS), kind)
@@ -243,7 +243,7 @@ def _names_in(text: str) -> Sequence[str]:
     return (text,) if text[:1] in ("(", "[") else [name.strip() for name in text.split(",")]
 
 
-def _tuple_in(kind: Any) -> Any:
+def tuple_in(kind: Any) -> Any:
     """The type of tuples that a field takes, among others as the case may be; None if none."""
     return next((one for one in (kind, *typing.get_args(kind)) if _is_tuple(one)), None)
 

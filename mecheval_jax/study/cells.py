@@ -235,11 +235,12 @@ class StudyCells:
             site: Path of the site.
             name: Name of the runs in sentences.
         """
+        runs = having_shares(runs, role, site)
         name, shares, errors = shares_of(name or "the mean", runs, role, site)
         if not shares:
             return Quantity(name)
         own = mean(name, shares, mean_errors(errors), self._of_shares)
-        return dataclasses.replace(own, widths=frozenset(having_shares(runs, role, site)["width"]))
+        return dataclasses.replace(own, widths=frozenset(runs["width"]))
 
     def change(self, runs: pd.DataFrame, split: str, role: str, name: str) -> Quantity:
         """Mean restored share of models on their own split less that on another one, at `INPUT`.
@@ -322,7 +323,7 @@ def check_regimes(table: pd.DataFrame) -> None:
             )
 
 
-def check_once(table: pd.DataFrame) -> None:
+def check_distinct(table: pd.DataFrame) -> None:
     """Check that no model is there twice: it would count as two seeds.
 
     Raises:

@@ -15,16 +15,17 @@ from collections.abc import Iterable
 
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError
+from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import read_json, write_bytes
 from mecheval_jax.store.forms import PROVENANCE, SWEEP
 from mecheval_jax.store.sweep_folder import MEASURED, SweepFolder
-from mecheval_jax.study.cells import check_once, check_regimes
+from mecheval_jax.study.cells import check_distinct, check_regimes
 from mecheval_jax.study.conclusion import conclude
 from mecheval_jax.study.coverage import coverage_of
 from mecheval_jax.study.group_names import listed
 from mecheval_jax.study.page import Conclusion
 from mecheval_jax.study.plans import ScaledExperiment
-from mecheval_jax.study.results import other_than_the_study, tabulate
+from mecheval_jax.study.results import config_hash, other_than_the_study, tabulate
 from mecheval_jax.study.tables import (
     finished,
     groups_left,
@@ -59,9 +60,9 @@ def _checked(name: str) -> str:
     return name
 
 
-def _hashes(path: pathlib.Path) -> list[str]:
-    """Hashes of the configs of all members that a ``sweep.json`` describes."""
-    return hashes_of(plan_of(read_json(path, SWEEP), path).groups)
+def _members(path: pathlib.Path) -> list[Experiment]:
+    """All members that a ``sweep.json`` describes."""
+    return members_of(plan_of(read_json(path, SWEEP), path).groups)
 
 
 def add_sweep(
@@ -84,16 +85,17 @@ def add_sweep(
     """
     folder, sweep = pathlib.Path(folder), SweepFolder(sweep_path)
     name = _checked(name or name_of(sweep))
-    hashes = _hashes(sweep.sweep)
+    members = _members(sweep.sweep)
+    hashes = [config_hash(one) for one in members]
     table, config = folder / f"{name}.csv", folder / f"{name}.json"
-    if config.exists() and _hashes(config) != hashes:
+    if config.exists() and [config_hash(one) for one in _members(config)] != hashes:
         raise UserError(
             f"{config} is the config of another sweep than {sweep.path}: give its table another "
             "name by --table"
         )
 
     # What was found, and whether it can be compared with what is there.
-    for member in members_of(plan_of(read_json(sweep.sweep, SWEEP), sweep.sweep).groups):
+    for member in members:
         if other := other_than_the_study(member):
             raise UserError(f"{sweep.path} has members of other models than the study: {other}")
     found = tabulate(sweep.path)
@@ -103,8 +105,9 @@ def add_sweep(
     own = [read_table(table)] if table.exists() else []
     nothing = f"nothing of {sweep.path} is added to {folder}"
     try:
-        check_regimes(merged([others, *own, found]))
-        check_once(merged([others, *own, found]))
+        together = merged([others, *own, found])
+        check_regimes(together)
+        check_distinct(together)
     except UserError as error:
         raise UserError(f"{nothing}: {error}") from None
     found = without_conflicts(found, others)

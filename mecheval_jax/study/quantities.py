@@ -96,8 +96,7 @@ class Quantity:
         chosen: Number of learning rates of which the one was chosen whose runs answer most: by that
             choice the number may be large.
         chosen_against: The same of what is taken from it, by which a difference may be small.
-        spread_of: Where the quantity is an accuracy p by itself: the variance p (1 - p) of an
-            answer, and of accuracies the variance between runs and that of documents alone.
+        spread_of: `_variances` where the quantity is an accuracy by itself; None otherwise.
         combined: Numbers of runs of the quantities of which it is a sum or difference.
         widths: Widths of the models that it rests on.
     """
@@ -113,7 +112,7 @@ class Quantity:
     may_fall: bool = False
     chosen: int = 1
     chosen_against: int = 1
-    spread_of: tuple[float, float, float] | None = None
+    spread_of: tuple[float, ...] | None = None
     combined: tuple[int, ...] = ()
     widths: frozenset[int] = frozenset()
 
@@ -227,7 +226,7 @@ class Quantity:
         """
         if self.spread_of is None or not 0 < bound < 1:
             return samples
-        slope, between, of_documents = self.spread_of
+        slope, between, of_documents, _ = self.spread_of
         times = max(1.0, bound * (1 - bound) / slope)  # of the logit the variance stays the same
         wider = max(between * times**2, of_documents * times) / max(between, of_documents)
         return self.value + math.sqrt(wider) * (samples - self.value)
@@ -311,7 +310,8 @@ def share(
     hits, trials = np.asarray(right, float), np.asarray(of, float)
     means = hits / trials
     draw, centre = _draw(name), float(means.mean())
-    between, of_documents, degrees = _variances(hits, trials, prior)
+    variances = _variances(hits, trials, prior)
+    _, between, of_documents, degrees = variances
     if not degrees:
         samples = draw.beta(hits[0] + 0.5, trials[0] - hits[0] + 0.5, RESAMPLES)
         one_run = draw.binomial(asked, samples) / asked
@@ -321,8 +321,7 @@ def share(
     samples = np.clip(centre + spread * spread_evenly(draw, degrees, RESAMPLES), 0.0, 1.0)
     new = centre + math.sqrt(between * (1 + 1 / runs)) * spread_evenly(draw, degrees, RESAMPLES)
     one_run = draw.binomial(asked, np.clip(new, 0.0, 1.0)) / asked
-    spread_of = (float(variance_of_answers(hits, trials).mean()), between, of_documents)
-    return Quantity(name, centre, samples, runs, one_run, degrees=degrees, spread_of=spread_of)
+    return Quantity(name, centre, samples, runs, one_run, degrees=degrees, spread_of=variances)
 
 
 def variances_of_share(
@@ -333,15 +332,16 @@ def variances_of_share(
     Arguments are those of `share`.
     """
     hits, trials = np.asarray(right, float), np.asarray(of, float)
-    between, of_documents, _ = _variances(hits, trials, prior)
+    _, between, of_documents, _ = _variances(hits, trials, prior)
     return max(between, of_documents) / len(hits), of_documents / len(hits)
 
 
-def _variances(hits: np.ndarray, trials: np.ndarray, prior: Prior) -> tuple[float, float, float]:
-    """Of the accuracies of runs: between runs, of their documents alone, and degrees of freedom."""
+def _variances(hits: np.ndarray, trials: np.ndarray, prior: Prior) -> tuple[float, ...]:
+    """Of accuracies p of runs: p (1 - p); their variance, that by documents alone, its degrees."""
     slopes = variance_of_answers(hits, trials)
-    between, degrees = _between(hits / trials, prior.times(float(slopes.mean())))
-    return between, float((slopes / trials).mean()), degrees
+    slope = float(slopes.mean())
+    between, degrees = _between(hits / trials, prior.times(slope))
+    return slope, between, float((slopes / trials).mean()), degrees
 
 
 def mean(

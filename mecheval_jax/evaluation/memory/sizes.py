@@ -8,7 +8,7 @@ program; padding behind a query cannot change its answer.
 import dataclasses
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ import numpy as np
 from mecheval_jax.array_types import Array, PyTree
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.subject import Subject
-from mecheval_jax.fields import field_value_of_text, types_of
+from mecheval_jax.fields import field_value_of_text, tuple_in, types_of
 from mecheval_jax.interventions.capture import run
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 from mecheval_jax.tasks.base import ABSENT, PAD, Batch, Task
@@ -129,9 +129,8 @@ def changes_of(setting: str, task: Task) -> dict[str, Any]:
         kinds = types_of(type(task))
         kind = kinds[choose(f"field of {type(task).__name__}", name, kinds)]
         # Settings stand between commas, so that the values of one field stand between slashes.
-        has_several = tuple in {get_origin(one) for one in (kind, *get_args(kind))}
-        several = text.replace("/", ",") if has_several else text
-        changes[name] = field_value_of_text(name, several, kind)
+        value = text if tuple_in(kind) is None else text.replace("/", ",")
+        changes[name] = field_value_of_text(name, value, kind)
     return changes
 
 

@@ -50,7 +50,7 @@ class Cells:
 
         Only documents count that have one of the roles, and whose clean run is more than
         `SMALLEST_GAP` above the corrupted one: in all others there is nothing to restore. Nor do
-        those in which a restored run has no finite logits.
+        those count in which the logits of a restored run are not finite.
         """
         grid, roles = self.grid, self.grid.evaluation.roles
         d, c, _ = grid.evaluation.index(corruption, RESTORE)

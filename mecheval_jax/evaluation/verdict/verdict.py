@@ -112,7 +112,8 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
     (low, high), _ = share_interval(evidence.correct, evidence.asked, confidence, bootstrap)
     gap = evidence.gap("probability", bootstrap).mean()
     gap_low, gap_high = gap.interval(confidence)
-    guard, thin = _guard(evidence, evaluation), evidence.different < FEWEST_DOCUMENTS
+    guard = _guard(evidence, evaluation, bootstrap)
+    thin, told = evidence.different < FEWEST_DOCUMENTS, _told(evidence)
     # Without a gap in logits there are no shares of it, however much the probability changes.
     in_logits = evidence.gap("logit", bootstrap).mean().value
     faint = dict.fromkeys(MEASURES, not thin and not guard.gap > SMALLEST_GAP)
@@ -139,7 +140,7 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
     name, layer, step, measure = _agreed(point)
     classes = _both([replicates[m].verdict for m in MEASURES])
     chances = np.bincount(classes, minlength=len(rule.CLASSES)) / len(classes)
-    if learned and not np.isfinite(evidence.ends).all():
+    if learned and told["not_finite"]:
         name, layer, step, measure = "undecided", -1, ("not_finite", -1), "probability"
     if learned and name != "undecided" and chances[rule.CLASSES.index(name)] < confidence:
         step = ("unsure", rule.CLASSES.index(name))
@@ -170,7 +171,7 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
         verdict=name,
         layer=layer if layer >= 0 else None,
         binding=_binding(name, layer, step[0], evidence, shares["probability"]),
-        reason=reason_of(step, numbers | _told(evidence), probabilities, measure),
+        reason=reason_of(step, numbers | told, probabilities, measure),
         probabilities=probabilities,
         evidence=numbers,
         elsewhere=step[1] if step[0] == "unlocated" else None,
@@ -197,10 +198,11 @@ class Guard(NamedTuple):
     often: np.ndarray
 
 
-def _guard(evidence: Evidence, evaluation: EvaluationConfig) -> Guard:
-    each = []
-    for run in evidence.runs():
-        bootstrap = run.bootstrap(evaluation)
+def _guard(evidence: Evidence, evaluation: EvaluationConfig, bootstrap: Bootstrap) -> Guard:
+    """The guard of a run, by the resamples of its other numbers, or of several, each by its own."""
+    runs, each = evidence.runs(), []
+    for run in runs:
+        bootstrap = bootstrap if len(runs) == 1 else run.bootstrap(evaluation)
         (least, _), accuracies = share_interval(run.correct, run.asked, GUARD, bootstrap)
         gap = run.gap("probability", bootstrap).mean()
         often = (accuracies > run.floor) & ~(gap.samples <= NO_GAP)

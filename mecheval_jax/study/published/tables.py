@@ -54,9 +54,11 @@ def published(name: str) -> pd.DataFrame:
 
 
 @functools.cache
-def _by_cell() -> dict[GridCell, float]:
+def _by_cell(source: str = "") -> dict[GridCell, float]:
     # The figure of all learning rates precedes the comparison of positions, which has fewer.
-    table = published("accuracies").drop_duplicates(CELL)
+    table = published("accuracies")
+    table = table[table["source"] == source] if source else table
+    table = table.drop_duplicates(CELL)
     cells = table[CELL].itertuples(index=False, name=None)
     return dict(zip(map(GridCell._make, cells), table["accuracy"], strict=True))
 
@@ -72,13 +74,11 @@ def published_gain_by_positions(mixer: str, width: int) -> Interval | None:
     Both are of the study's comparison of positions, whose grid of learning rates is smaller than
     that of its main figure.
     """
-    table = published("accuracies")
-    own = table[table["source"] == "pos_embed"].drop_duplicates(CELL).set_index(CELL)["accuracy"]
     learned, none = (
-        own.get(tuple(GridCell(mixer, width, positions=positions)))
+        _by_cell("pos_embed").get(GridCell(mixer, width, positions=positions))
         for positions in ("learned", "none")
     )
-    return None if learned is None or none is None else (float(learned - none),) * 2
+    return None if learned is None or none is None else (learned - none,) * 2
 
 
 RECALL = {
@@ -122,7 +122,6 @@ MODEL = {
     "max_length": 1024,
 }
 """What all of the study's models have in common."""
-
 
 TRAINING = {
     "beta1": 0.9,
