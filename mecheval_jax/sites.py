@@ -26,6 +26,7 @@ order of computation. A projection mixes channels and is applied token by token.
 """
 
 import math
+import numbers
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -257,10 +258,27 @@ def reach_of(mixer: nn.Module) -> dict[str, float] | None:
 
     Returns:
         Reach by site, without those of reach 0; None if the mixer does not declare it.
+
+    Raises:
+        UserError: If a mixer of one's own gives something else.
     """
     if not hasattr(mixer, "local_reach"):
         return None
-    return {site: reach for site, reach in mixer.local_reach().items() if reach > 0}
+    declared = mixer.local_reach()
+    if not isinstance(declared, Mapping) or not all(map(_is_reach, declared.values())):
+        raise UserError(
+            f"local_reach() of {type(mixer).__name__} gives {declared!r}: it takes the name of a "
+            "site to a whole number of earlier tokens, or to sites.ALL"
+        )
+    return {site: reach for site, reach in declared.items() if reach > 0}
+
+
+def _is_reach(value: Any) -> bool:
+    """Whether a value is a number of earlier tokens."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return False
+    number = float(value)
+    return number == ALL or (number >= 0 and number.is_integer())
 
 
 def heads_of(mixer: nn.Module) -> int:

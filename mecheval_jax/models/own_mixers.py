@@ -1,13 +1,17 @@
 """Check that mixers of one's own keep what everything else rests on (`mecheval_jax.mixers`).
 
 Built-in mixers are tested. One that a config names as ``module:Class`` is tried on two short
-documents of random vectors before its training begins, with its initial parameters:
+documents of random vectors before its training begins:
 
-    outputs      [batch, length, width], finite, and at given positions the same as at all
-    causality    no output depends on a later token
+    outputs      [batch, length, width], finite, the same a second time, and at given positions the
+                 same as at all
+    causality    no output depends on a later token, or on another document
     recurrence   `step` gives what `__call__` gives, if there are `initial_state` and `step`
-    sites        each is called once; those that `local_reach` names exist; later tokens go on from
-                 a replaced ``state``
+    sites        each is called once and is [batch, length, ...]; later tokens go on from a
+                 replaced ``state``; each mixes in as many earlier tokens as `local_reach` says
+
+Initial parameters hide much: a projection that begins at 0 makes every mixer causal. All are moved
+by about a tenth first.
 """
 
 import functools
@@ -27,14 +31,25 @@ from mecheval_jax.array_types import Array, PyTree
 from mecheval_jax.errors import UserError
 from mecheval_jax.mixers.options import is_built_in
 from mecheval_jax.models.language_model import ModelConfig
+from mecheval_jax.models.local_mixing import OUTPUTS, wrong_reach
 from mecheval_jax.ops.positions import at_positions
-from mecheval_jax.sites import INTERVENTIONS, apply_captured, hands_on, is_state
+from mecheval_jax.sites import INTERVENTIONS, apply_captured, hands_on, is_state, reach_of
 
-DOCUMENTS, LENGTH = 2, 12
-"""Size of what a mixer is tried on."""
+DOCUMENTS, LENGTH = 2, 129
+"""Size of what a mixer is tried on, at most: longer than two chunks of 64 tokens."""
+
+CUTS = (*range(12), *(border + i for border in (16, 32, 64, 96, 128) for i in (-1, 0, 1)))
+"""Tokens behind which all are changed: the first ones, and those around borders of chunks."""
+
+NOISE = 0.1
+"""Share by which parameters are moved; those that are 0 get as much itself."""
 
 TOLERANCE = 1e-3
-"""Greatest difference that counts as rounding, beside the largest number there is."""
+"""Greatest difference that counts as rounding between two ways to compute the same, beside the
+largest number there is."""
+
+LEAK = 1e-5
+"""The same within one program, where only a Fourier transform rounds another way."""
 
 REPLACED = 4.0
 """What is added to a state, in multiples of the largest one."""
@@ -42,6 +57,12 @@ REPLACED = 4.0
 ROUNDING = 1e-5
 """Greatest difference of equal states in two programs, beside the largest one; of a state that was
 replaced less than `TOLERANCE` may be left one token later."""
+
+RECURRENT = ("initial_state", "step")
+"""Methods of a mixer that computes token by token."""
+
+CALLS = ("initial_state(batch, max_length) -> state", "step(state, x_t) -> (state, y_t)")
+"""How they are called, with x_t and y_t [batch, width]."""
 
 _passed: set[str] = set()
 """Mixers that were found good, so that groups of a sweep do not try one again."""
@@ -75,29 +96,57 @@ def check_mixer(mixer: nn.Module, width: int, length: int = LENGTH, name: str = 
     Raises:
         UserError: If it does not.
     """
-    tried = _Tried(mixer, name, jax.random.normal(jax.random.key(1), (DOCUMENTS, length, width)))
+    tried = _Tried(mixer, name, _vectors(1, (DOCUMENTS, length, width)))
     tried.check_outputs()
-    tried.check_positions()
     tried.check_causality()
+    tried.check_positions()
     tried.check_sites()
-    if hasattr(mixer, "initial_state") and hasattr(mixer, "step") and not hands_on(type(mixer)):
+    tried.check_reach()
+    if not hands_on(type(mixer)):
         tried.check_recurrence()
 
 
 class _Tried:
-    """A mixer with initial parameters, and its outputs on some documents.
+    """A mixer with parameters near its initial ones, and its outputs on some documents.
 
     Attributes:
         mixer: The mixer.
         name: Its name in messages.
         x: Inputs, [documents, length, width].
+        params: Its variables.
+        y: Its outputs.
+        seen: Activations at its sites by path, in the order of computation.
     """
 
-    def __init__(self, mixer: nn.Module, name: str, x: Array):
+    def __init__(self, mixer: nn.Module, name: str, x: np.ndarray):
         self.mixer, self.name, self.x = mixer, name, x
         variables = self._own(lambda: jax.jit(mixer.init)(jax.random.key(0), x))
-        self.params = {"params": variables.get("params", {})}
-        self.y, self.seen = self._own(jax.jit(lambda: self._captured({})))
+        initial = {"params": variables.get("params", {})}
+        order: list[str] = []
+
+        def run(
+            params: PyTree, x: Array, values: dict[str, Array]
+        ) -> tuple[Array, dict[str, Array]]:
+            entries = unflatten_dict(values, sep="/")
+            found = params | ({INTERVENTIONS: entries} if entries else {})
+            y, seen = apply_captured(self.mixer, found, x)
+            order[:] = seen  # a compiled program gives them by name
+            return y, seen
+
+        self._run = jax.jit(run)
+        # A parameter may have limits of its own, so that it cannot be moved.
+        for self.params in (_moved(initial), initial):
+            self.y, seen = self.captured(x)
+            self._check_array(self.y)
+            if bool(jnp.isfinite(self.y).all()):
+                break
+        self.seen = {path: seen[path] for path in order}
+
+    def captured(
+        self, x: np.ndarray, values: Mapping[str, Array] | None = None
+    ) -> tuple[Array, dict[str, Array]]:
+        """Outputs and activations for inputs, with leaves of entries by path."""
+        return self._own(lambda: self._run(self.params, x, dict(values or {})))
 
     def _own(self, call: Callable[[], Any]) -> Any:
         """The result of a call of the mixer's own code.
@@ -113,16 +162,14 @@ class _Tried:
     def _fail(self, reason: str) -> None:
         raise UserError(f"{self.name}: {reason}")
 
-    def _apply(self, x: Array, positions: Array | None = None) -> Array:
-        return self.mixer.apply(self.params, x, positions)
+    def _apply(self, x: Array | np.ndarray, positions: Array | None = None) -> Array:
+        return self.mixer.apply(self.params, jnp.asarray(x), positions)
 
-    def _captured(self, entries: Mapping[str, PyTree]) -> tuple[Array, dict[str, Array]]:
-        interventions = {INTERVENTIONS: entries} if entries else {}
-        return apply_captured(self.mixer, self.params | interventions, self.x)
-
-    def _are_equal(self, a: Array | np.ndarray, b: Array | np.ndarray) -> bool:
+    def _are_equal(
+        self, a: Array | np.ndarray, b: Array | np.ndarray, tolerance: float = TOLERANCE
+    ) -> bool:
         largest = max(np.abs(a).max(initial=0), np.abs(b).max(initial=0))
-        return np.allclose(a, b, rtol=0, atol=TOLERANCE * largest)
+        return np.allclose(a, b, rtol=0, atol=tolerance * largest)
 
     def _check_array(self, outputs: Any, where: str = "") -> None:
         if not isinstance(outputs, jax.Array):
@@ -153,37 +200,68 @@ class _Tried:
             )
 
     def check_causality(self) -> None:
-        """No output changes where later tokens do."""
-        tokens = jnp.arange(self.x.shape[1])
-        other = jax.random.normal(jax.random.key(2), self.x.shape)
-
-        def until(token: Array) -> Array:
-            return self._apply(jnp.where(tokens[:, None] <= token, self.x, other))
-
-        outputs = np.asarray(self._own(lambda: jax.lax.map(until, tokens)))
-        for token, changed in enumerate(outputs):
-            if not self._are_equal(changed[:, : token + 1], self.y[:, : token + 1]):
+        """No output changes where later tokens or other documents do; none does by chance."""
+        last = self.x.shape[1] - 1
+        cuts = [cut for cut in CUTS if cut < last]
+        other = _vectors(2, self.x.shape)
+        tokens = np.arange(last + 1)[:, None]
+        inputs = [np.where(tokens <= cut, self.x, other) for cut in cuts]
+        inputs += [np.concatenate([self.x[:1], other[1:]]), self.x]
+        outputs = self._own(
+            lambda: jax.jit(lambda x: jax.lax.map(self._apply, x))(np.stack(inputs))
+        )
+        *until, beside, again = np.asarray(outputs)
+        if not self._are_equal(again, self.y):
+            self._fail(
+                "gives other outputs for the same inputs a second time: a mixer draws nothing at "
+                "random, and keeps nothing from one call to the next"
+            )
+        if not self._are_equal(beside[0], again[0], LEAK):
+            self._fail(
+                "its outputs for a document change with the other documents of the batch: each "
+                "document is computed by itself"
+            )
+        for cut, changed in zip(cuts, until, strict=True):
+            if not self._are_equal(changed[:, : cut + 1], again[:, : cut + 1], LEAK):
                 self._fail(
-                    f"not causal: its outputs up to token {token} change with the tokens behind it"
+                    f"not causal: its outputs up to token {cut} change with the tokens behind it"
                 )
 
     def check_sites(self) -> None:
-        """Sites that are named exist, and a state is one."""
-        reach = self._own(lambda: getattr(self.mixer, "local_reach", dict)())
-        if not isinstance(reach, Mapping):
-            self._fail(f"local_reach() gives {reach!r}: it takes the name of a site to a number")
-        for site in reach:
-            if site not in self.seen:
+        """Sites have the axes of documents and tokens, and later tokens go on from a state."""
+        for path, live in self.seen.items():
+            if live.shape[:2] != self.x.shape[:2]:
                 self._fail(
-                    f"local_reach() names {site!r}: its sites are {', '.join(self.seen) or 'none'}"
+                    f"the site {path!r} is {list(live.shape)} for inputs {list(self.x.shape)}: "
+                    "sites are [batch, length, ...]"
                 )
         for path, state in self.seen.items():
             if is_state(path):
                 self._check_state(path, state)
 
+    def check_reach(self) -> None:
+        """Sites that `local_reach` names exist, and all mix in as many tokens as it says."""
+        declared = self._own(lambda: reach_of(self.mixer))
+        if declared is None:
+            return
+        for site in declared:
+            if site not in self.seen:
+                self._fail(
+                    f"local_reach() names {site!r}: its sites are {', '.join(self.seen) or 'none'}"
+                )
+        # Weights over the tokens, as attention has them, are no values of a token.
+        weights = [path for path, live in self.seen.items() if live.shape[1] in live.shape[2:]]
+        held = [path for path in self.seen if path in declared or is_state(path)]
+        values = {f"{path}/value": self.seen[path] for path in held}
+
+        def activations(x: np.ndarray, hold: bool) -> dict[str, Array]:
+            y, seen = self.captured(x, values if hold else {})
+            return {path: seen[path] for path in self.seen if path not in weights} | {OUTPUTS: y}
+
+        if wrong := wrong_reach(declared, activations, self.x):
+            self._fail(wrong)
+
     def _check_state(self, path: str, state: Array) -> None:
-        if state.ndim < 2:
-            self._fail(f"{path!r} is {list(state.shape)}: states are [batch, length, ...]")
         token = (state.shape[1] - 1) // 2
         if token + 1 == state.shape[1]:  # nothing follows a document's only token
             return
@@ -192,8 +270,8 @@ class _Tried:
         # As large as the states are: beside 1e6 an added 1 is lost, and most of what is left of it.
         largest = float(np.abs(state).max(initial=0))
         moved = (state + REPLACED * (largest or 1.0)).astype(state.dtype)
-        entry = unflatten_dict({f"{path}/value": moved, f"{path}/mask": mask}, sep="/")
-        _, seen = self._own(jax.jit(lambda: self._captured(entry)))
+        leaves = {f"{path}/value": moved, f"{path}/mask": mask}
+        _, seen = self.captured(self.x, leaves)
         change = np.abs(seen[path][:, token + 1 :] - state[:, token + 1 :]).max()
         if change <= ROUNDING * largest:  # not of a state that has become infinite
             self._fail(
@@ -204,21 +282,48 @@ class _Tried:
             )
 
     def check_recurrence(self) -> None:
-        """`step` gives what `__call__` gives, token by token."""
+        """`step` gives what `__call__` gives, token by token, if there is one."""
+        has = [hasattr(self.mixer, name) for name in RECURRENT]
+        if not any(has):
+            return
+        if not all(has):
+            here, absent = RECURRENT if has[0] else RECURRENT[::-1]
+            self._fail(f"has {here} without {absent}: generation needs {' and '.join(CALLS)}")
+        batch, length, width = self.x.shape
 
         def tokens() -> Array:
-            batch, length, _ = self.x.shape
             step = functools.partial(self.mixer.apply, self.params, method="step")
             state = self.mixer.apply(self.params, batch, length, method="initial_state")
             outputs = jax.lax.scan(step, state, jnp.swapaxes(self.x, 0, 1))[1]
             return jnp.swapaxes(outputs, 0, 1)
 
-        outputs = self._own(jax.jit(tokens))
+        try:
+            outputs = self._own(jax.jit(tokens))
+        except UserError as error:
+            raise UserError(f"{error} (called as {' and '.join(CALLS)})") from None
         if outputs.shape != self.y.shape:
-            self._fail(f"step gives {list(outputs.shape[::2])} for a token [batch, width]")
-        for token in range(self.x.shape[1]):
+            given = [len(outputs), *outputs.shape[2:]]
+            self._fail(f"step gives {given} for a token [batch, width] = {[batch, width]}")
+        for token in range(length):
             if not self._are_equal(outputs[:, : token + 1], self.y[:, : token + 1]):
                 self._fail(f"step gives another output than __call__ at token {token}")
+
+
+def _vectors(seed: int, shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def _moved(params: PyTree) -> PyTree:
+    """Parameters whose every number is moved by a share of its own; zeros are moved away from 0."""
+    random = np.random.default_rng(3)
+
+    def moved(leaf: np.ndarray) -> np.ndarray:
+        if not jnp.issubdtype(leaf.dtype, jnp.inexact):
+            return leaf
+        noise = NOISE * random.standard_normal(leaf.shape)
+        return np.where(leaf == 0, noise, leaf * (1 + noise)).astype(leaf.dtype)
+
+    return jax.tree.map(moved, jax.device_get(params))
 
 
 def _described(error: Exception, mixer: type) -> str:

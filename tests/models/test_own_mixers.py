@@ -4,6 +4,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from mecheval_jax.errors import UserError
@@ -13,7 +14,7 @@ from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.models.own_mixers import check_mixer, check_own_mixers
 from mecheval_jax.ops.linear_recurrence import linear_recurrence
 from mecheval_jax.ops.positions import at_positions
-from mecheval_jax.sites import Site
+from mecheval_jax.sites import ALL, Site
 
 WIDTH = 8
 
@@ -24,8 +25,12 @@ class Fading(nn.Module):
     width: int
 
     def setup(self):
-        self.value, self.out = nn.Dense(self.width), nn.Dense(self.width)
+        self.value = nn.Dense(self.width)
+        self.out = nn.Dense(self.width, kernel_init=self.first())
         self.write, self.shifted, self.state = Site(), Site(), Site()
+
+    def first(self):
+        return nn.initializers.lecun_normal()
 
     def local_reach(self) -> Any:
         return {"shifted": 1}
@@ -87,14 +92,102 @@ class Lasting(Fading):
         return self.state(linear_recurrence(jnp.full(write.shape, 0.5), write))
 
 
-class Misnamed(Fading):
+class Declared(Fading):
+    """Declares what it is given, rightly or not."""
+
+    reach: Any = None
+
     def local_reach(self):
-        return {"shift": 1}
+        return self.reach
 
 
-class Counting(Fading):
+class Silent(Foreseeing):
+    """Begins with outputs of 0, which depend on nothing."""
+
+    def first(self):
+        return nn.initializers.zeros
+
+
+class Leaking(Fading):
+    def ends(self, y, positions):
+        return at_positions(y + 1e-4 * jnp.roll(y, -1, axis=1), positions)
+
+
+class LateLeaking(Fading):
+    """Sees one token ahead, at the last token of its first chunk of 64."""
+
+    def ends(self, y, positions):
+        if y.shape[1] > 64:
+            y = y.at[:, 63].add(y[:, 64])
+        return at_positions(y, positions)
+
+
+class AcrossDocuments(Fading):
+    def ends(self, y, positions):
+        return at_positions(y - y.mean(axis=0, keepdims=True), positions)
+
+
+class Random(Fading):
+    def ends(self, y, positions):
+        return at_positions(y * np.random.default_rng().uniform(), positions)
+
+
+class Headless(nn.Module):
+    """Has only one of the two methods of a recurrent form."""
+
+    def __call__(self, x, positions=None):
+        return at_positions(x, positions)
+
+    def initial_state(self, batch, max_length):
+        return jnp.zeros((batch, 1))
+
+
+class Lengthless(Fading):
+    def initial_state(self, batch):
+        return super().initial_state(batch, 0)
+
+
+class Shifting(nn.Module):
+    """Mixes the token before in, behind no site."""
+
     def local_reach(self):
-        return 1
+        return {}
+
+    def __call__(self, x, positions=None):
+        y = x.at[:, 1:].add(x[:, :-1])
+        return at_positions(y, positions)
+
+
+class Forgetting(Fading):
+    """A state by another name that keeps a twentieth, and no shift."""
+
+    def local_reach(self):
+        return {}
+
+    def states(self, write):
+        return self.shifted(linear_recurrence(jnp.full(write.shape, 0.05), write))
+
+    def __call__(self, x, positions=None):
+        return self.ends(self.out(self.states(self.write(self.value(x)))), positions)
+
+    def step(self, state, x_t):
+        past = 0.05 * state[1] + self.value(x_t)
+        return (x_t, past), self.out(past)
+
+
+class Limited(Fading):
+    """Its parameter cannot be above 1, where it begins."""
+
+    def setup(self):
+        super().setup()
+        self.share = self.param("share", nn.initializers.ones, ())
+
+    def ends(self, y, positions):
+        return at_positions(y + jnp.sqrt(1 - self.share**2), positions)
+
+    def step(self, state, x_t):
+        state, y = super().step(state, x_t)
+        return state, y + jnp.sqrt(1 - self.share**2)
 
 
 class Twice(Fading):
@@ -156,6 +249,8 @@ def test_a_mixer_that_keeps_all_promises():
     check_mixer(Fading(WIDTH), WIDTH)
     check_mixer(Bare(), WIDTH)
     check_mixer(Large(WIDTH), WIDTH)
+    check_mixer(Forgetting(WIDTH), WIDTH)
+    check_mixer(Limited(WIDTH), WIDTH)
 
 
 @pytest.mark.parametrize("length", [1, 2])
@@ -168,25 +263,64 @@ def test_documents_of_a_token_or_two(length):
     ("mixer", "message"),
     [
         (Foreseeing, "theirs: not causal: its outputs up to token 0 change"),
-        (Deaf, r"theirs: gives \[2, 12, 8\] at positions \[2, 2\].*at_positions"),
-        (Wide, r"theirs: gives \[2, 12, 9\] for inputs .* \[2, 12, 8\]"),
+        (Deaf, r"theirs: gives \[2, 129, 8\] at positions \[2, 2\].*at_positions"),
+        (Wide, r"theirs: gives \[2, 129, 9\] for inputs .* \[2, 129, 8\]"),
         (Infinite, "theirs: its outputs are not finite"),
         (Forgetful, "theirs: step gives another output than __call__ at token 1"),
         (Lasting, "theirs: later tokens do not go on from a replaced 'state'"),
         (LargeLasting, "theirs: later tokens do not go on from a replaced 'state'"),
-        (Misnamed, r"theirs: local_reach\(\) names 'shift': its sites are .*shifted"),
-        (Counting, r"theirs: local_reach\(\) gives 1"),
         (Twice, "theirs: .*the site write is called 2 times"),
-        (Talking, "theirs: TypeError: "),
+        (Talking, "theirs: TypeError: .*step\\(state, x_t\\) -> \\(state, y_t\\)"),
         (Dividing, "theirs: (TypeCheckError|gives .* at positions)"),
-        (Flat, r"theirs: 'state' is \[2\]: states are \[batch, length"),
+        (Flat, r"theirs: the site 'state' is \[2\] .*sites are \[batch, length"),
         (Failing, r"theirs: test_own_mixers.py, line \d+: TypeError: "),
+        (Silent, "theirs: not causal: its outputs up to token 0 change"),
+        (Leaking, "theirs: not causal: its outputs up to token 0 change"),
+        (LateLeaking, "theirs: not causal: its outputs up to token 63 change"),
+        (AcrossDocuments, "theirs: its outputs for a document change with the other documents"),
+        (Random, "theirs: gives other outputs for the same inputs a second time"),
+        (Lengthless, r"theirs: .*initial_state\(batch, max_length\) -> state"),
     ],
 )
 def test_a_promise_that_is_broken(mixer, message):
     """Catches a mixer that is trained and judged by a rule that does not hold of it."""
     with pytest.raises(UserError, match=message):
         check_mixer(mixer(WIDTH), WIDTH, name="theirs")
+
+
+def test_half_a_recurrent_form():
+    """Catches a mixer that is taken for one that cannot generate, because a name is misspelt."""
+    with pytest.raises(UserError, match="has initial_state without step: generation needs"):
+        check_mixer(Headless(), WIDTH, name="theirs")
+
+
+@pytest.mark.parametrize(
+    ("reach", "message"),
+    [
+        ({}, "'shifted' mixes 1 earlier tokens .*names neither it nor a site before it"),
+        ({"shifted": 0}, "'shifted' mixes 1 earlier tokens .*names neither"),
+        ({"write": 1}, "'shifted' mixes 1 earlier tokens .*names neither"),
+        ({"shifted": 2}, "says that 'shifted' mixes 2 earlier tokens .*, but it mixes 1"),
+        ({"shifted": ALL}, "says that 'shifted' mixes all .*, but it mixes 1"),
+        ({"shifted": 1, "state": 1}, "says that 'state' mixes 1 .*, but it mixes all"),
+        ({"shift": 1}, r"names 'shift': its sites are shifted, write, state"),
+        (1, r"of Declared gives 1: it takes the name of a site to a whole number"),
+        ({"shifted": "1"}, r"gives \{'shifted': '1'\}: it takes the name"),
+        ({"shifted": 1.5}, r"gives \{'shifted': 1.5\}: it takes the name"),
+        ({"shifted": -1}, r"gives \{'shifted': -1\}: it takes the name"),
+        ({"shifted": True}, r"gives \{'shifted': True\}: it takes the name"),
+    ],
+)
+def test_a_reach_that_is_wrong(reach, message):
+    """Catches a verdict that looks for pairs in other places than where a mixer binds them."""
+    with pytest.raises(UserError, match="theirs: .*" + message):
+        check_mixer(Declared(WIDTH, reach), WIDTH, 24, name="theirs")
+
+
+def test_a_reach_behind_no_site():
+    """Catches a convolution that nothing names, since no site lies behind it."""
+    with pytest.raises(UserError, match=r"its outputs mix 1 earlier tokens .* through a Site"):
+        check_mixer(Shifting(), WIDTH, name="theirs")
 
 
 def test_it_is_tried_once_and_built_in_ones_never(monkeypatch):
@@ -203,5 +337,5 @@ def test_it_is_tried_once_and_built_in_ones_never(monkeypatch):
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_built_in_mixer_would_pass(name):
     """Catches a check that asks for more than the package's own mixers keep."""
-    mixer = build_mixer(name, MixerContext(layer=0, layers=2, width=32, max_length=32))
+    mixer = build_mixer(name, MixerContext(layer=0, layers=2, width=32, max_length=160))
     check_mixer(mixer, 32)
