@@ -14,19 +14,15 @@ from typing import Any
 import jax
 
 import mecheval_jax
-from mecheval_jax import programs, trust
-from mecheval_jax.console import say
+from mecheval_jax import programs
 from mecheval_jax.experiment import Experiment
-from mecheval_jax.files import sha256_of
 from mecheval_jax.partitioning.devices import device_name
+from mecheval_jax.store import own_code
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 PART = ("shard", "groups", "coordinator", "processes", "process_id")
 """Flags that say which part of the work a process does."""
-
-_said: set[tuple[str, str]] = set()
-"""Folders and mixers of which it was said that their file has changed."""
 
 
 def provenance(experiment: Experiment, *, here: bool = True) -> dict[str, Any]:
@@ -49,7 +45,7 @@ def provenance(experiment: Experiment, *, here: bool = True) -> dict[str, Any]:
         "seed": experiment.training.seed,
         "data_seed": experiment.training.data_seed,
         "config_hash": experiment.fingerprint(),
-        "own_code": own_code(experiment.model.mixer),
+        own_code.FOLDER: own_code.hashes(experiment.model.mixer),
         "program": programs.running(),
         "arguments": sys.argv[1:],
         "folder": os.getcwd(),
@@ -70,37 +66,6 @@ def command_of(known: Mapping[str, Any], program: str) -> str | None:
         return None
     whole = programs.without_flags(arguments, PART)
     return f"{programs.command(program)} {shlex.join(whole)}"
-
-
-def own_code(mixer: str) -> dict[str, str]:
-    """Hash of the file of each mixer that a model names by its import path, and has imported.
-
-    Args:
-        mixer: Value of ``model.mixer``.
-    """
-    files = {
-        name: getattr(sys.modules.get(name.partition(":")[0]), "__file__", None)
-        for name in trust.imports_of(mixer)
-    }
-    return {name: sha256_of([pathlib.Path(file)]) for name, file in files.items() if file}
-
-
-def say_what_changed(mixer: str, known: Mapping[str, Any], folder: pathlib.Path) -> None:
-    """Say of which mixers the file is another than when a run was begun, once for each.
-
-    Args:
-        mixer: Value of ``model.mixer`` of the run.
-        known: Its ``provenance.json``.
-        folder: Its folder.
-    """
-    before = known.get("own_code", {})
-    for name, now in own_code(mixer).items():
-        if before.get(name, now) != now and (str(folder), name) not in _said:
-            _said.add((str(folder), name))
-            say(
-                f"{folder}: the file of {name} has changed since this run was begun; what is "
-                "measured from here on is of the mixer as it is now"
-            )
 
 
 def versions() -> dict[str, str]:

@@ -18,6 +18,7 @@
     figures/           figures as SVG, PNG and PDF
     tables/            tables of the report as CSV, Markdown and LaTeX
     report.html        the report, which shows all of this in a browser
+    own_code/          copies of the files of mixers of one's own
     trackers.json      ids by which the trackers of ``--writers`` know the run
     tensorboard/, wandb/, mlruns/    what these trackers write
 
@@ -38,11 +39,11 @@ from mecheval_jax.experiment import Experiment, difference_words
 from mecheval_jax.files import damaged, read_json, write_json, write_text
 from mecheval_jax.forms import mismatch
 from mecheval_jax.partitioning.multihost import by_main
-from mecheval_jax.store import forms
+from mecheval_jax.store import forms, own_code
 from mecheval_jax.store.folder import PROVENANCE, Folder
 from mecheval_jax.store.lock import held
 from mecheval_jax.store.metrics import forget_after, read_rows, write_rows
-from mecheval_jax.store.provenance import provenance, say_what_changed
+from mecheval_jax.store.provenance import provenance
 from mecheval_jax.store.remedies import AS_IT_WAS, NOT_NEEDED, measured_again, verdict_anew
 from mecheval_jax.tasks import fields_of_files, files_of
 from mecheval_jax.tasks.example import Example, ExampleQuestion
@@ -64,6 +65,15 @@ class TrainingFolder(Folder):
     def read_metrics(self) -> list[dict[str, Any]]:
         """Rows of ``metrics.jsonl``; a last line that was cut off is passed over."""
         return read_rows(self.metrics)
+
+    def go_on(self, mixer: str, step: int) -> None:
+        """Begin a training, or go on with it from a step.
+
+        Raises:
+            UserError: If it would go on with other code of a mixer than it began with.
+        """
+        own_code.keep(mixer, self.path, step)
+        self.forget_after(step)
 
     def forget_after(self, step: int) -> None:
         """Drop metrics of steps that will be taken again."""
@@ -210,7 +220,7 @@ class RunFolder(TrainingFolder):
             if experiment is None:
                 raise UserError(f"{self.config}: {error}") from None
         if ":" in experiment.model.mixer:
-            say_what_changed(experiment.model.mixer, self.read_provenance(), self.path)
+            own_code.say_what_changed(experiment.model.mixer, self.read_provenance(), self.path)
         return experiment
 
     def _find_files(self, task: dict[str, Any]) -> None:

@@ -162,7 +162,7 @@ class _GroupRun:
         if self.was_finished and not self.checkpoints.steps():
             self.say("this group was finished, and its checkpoints are gone: trained anew")
         state, step = restore_or_create(self.programs, self.checkpoints, self.say)
-        self.folder.forget_after(step)
+        self.folder.go_on(self.ensemble.model.mixer, step)
         dev = [row["accuracy"] for row in dev_rows(self.folder.metrics)]
         self.tell(step=step, best_accuracy=max(dev, default=None))
         with open_writers(self.options.writers, self.folder.path, members=True) as self.writer:

@@ -1,6 +1,5 @@
 """Where numbers come from is told."""
 
-import dataclasses
 import datetime
 import importlib.machinery
 import importlib.metadata
@@ -10,11 +9,10 @@ import re
 import subprocess
 import sys
 
-from mecheval_jax.files import read_json, sha256_of
+from mecheval_jax.files import read_json
 from mecheval_jax.store import provenance as module
 from mecheval_jax.store.run_folder import RunFolder
 from tests.support import small
-from tests.support.compilation import ROOT
 
 
 def test_provenance(tmp_path):
@@ -74,23 +72,3 @@ def test_a_repository_around_the_package_is_not_ours(tmp_path, monkeypatch):
     subprocess.run([*git, "add", "."], check=True)
     subprocess.run([*git, "commit", "-q", "-m", "ours"], check=True)
     assert re.fullmatch(r"[0-9a-f]{40}", module._commit())
-
-
-def test_a_mixer_that_was_changed_is_named(tmp_path, monkeypatch, capsys):
-    """Catches a finished run whose numbers are, without a word, those of an edited mixer."""
-    file = tmp_path / "changing_mixers.py"
-    source = (ROOT / "tests" / "models" / "test_own_mixers.py").read_text()
-    file.write_text(source)
-    monkeypatch.syspath_prepend(tmp_path)
-    experiment = small.experiment()
-    model = dataclasses.replace(experiment.model, mixer="changing_mixers:Fading")
-    experiment = dataclasses.replace(experiment, model=model)
-    folder = RunFolder(tmp_path / "run")
-    folder.open(experiment)
-    assert read_json(folder.provenance)["own_code"] == {model.mixer: sha256_of([file])}
-    assert folder.experiment() == experiment
-    assert "has changed" not in capsys.readouterr().err
-    file.write_text(source.replace("0.5", "0.6"))
-    assert folder.experiment() == folder.experiment() == experiment
-    said = " ".join(capsys.readouterr().err.split())
-    assert said.count("the file of changing_mixers:Fading has changed since this run was") == 1

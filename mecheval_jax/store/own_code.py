@@ -1,0 +1,121 @@
+"""The code of mixers of one's own: its files, and copies of them beside what was trained with it.
+
+A training that goes on with other code than it began with is of no model: it is refused. What is
+measured of a finished one after its code was edited is of the mixer as it is now, which is said.
+"""
+
+import ast
+import importlib.util
+import pathlib
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping
+from types import ModuleType
+from typing import Any
+
+import mecheval_jax
+from mecheval_jax import trust
+from mecheval_jax.console import say
+from mecheval_jax.errors import UserError
+from mecheval_jax.files import read_text, sha256_of, write_text
+from mecheval_jax.partitioning.multihost import by_main
+
+FOLDER = "own_code"
+"""Folder in that of a run or of a group with copies of the files, named by their modules."""
+
+INSTALLED = ("stdlib", "platstdlib", "purelib", "platlib")
+"""Where Python has what is nobody's own; beside it this package."""
+
+_said: set[tuple[str, str]] = set()
+"""Folders and mixers of which it was said that their code has changed."""
+
+
+def hashes(mixer: str) -> dict[str, str]:
+    """Hash of the code of each mixer that a model names by its import path, and has imported.
+
+    Args:
+        mixer: Value of ``model.mixer``.
+    """
+    found = {name: _files(name) for name in trust.imports_of(mixer)}
+    return {name: sha256_of(files.values()) for name, files in found.items() if files}
+
+
+def say_what_changed(mixer: str, known: Mapping[str, Any], folder: pathlib.Path) -> None:
+    """Say of which mixers the code is another than when a run was begun, once for each.
+
+    Args:
+        mixer: Value of ``model.mixer`` of the run.
+        known: Its ``provenance.json``.
+        folder: Its folder.
+    """
+    before = known.get(FOLDER, {})
+    for name, now in hashes(mixer).items():
+        if before.get(name, now) != now and (str(folder), name) not in _said:
+            _said.add((str(folder), name))
+            say(
+                f"{folder}: the code of {name} has changed since this run was begun; what is "
+                "measured from here on is of the mixer as it is now"
+            )
+
+
+@by_main
+def keep(mixer: str, folder: pathlib.Path, step: int) -> None:
+    """Copy the code of mixers into the folder of a training, or check that it is the same.
+
+    Args:
+        mixer: Value of ``model.mixer``.
+        folder: Folder of the training.
+        step: Step from which it goes on; at step 0 it begins.
+
+    Raises:
+        UserError: If it goes on with other code than it began with.
+    """
+    for name in trust.imports_of(mixer):
+        for module, file in _files(name).items():
+            copy = folder / FOLDER / f"{module}.py"
+            if not step or not copy.exists():
+                copy.parent.mkdir(exist_ok=True)
+                write_text(copy, read_text(file))
+            elif sha256_of([copy]) != sha256_of([file]):
+                raise UserError(
+                    f"{folder}: the code of {name} has changed since this training began, and it "
+                    f"is at step {step:,}: put {file} back as it was, which {copy} is a copy of, "
+                    "or choose another workdir"
+                )
+
+
+def _files(name: str) -> dict[str, pathlib.Path]:
+    """Files of a mixer's own code by module: the one that its path names, then those it imports."""
+    files: dict[str, pathlib.Path] = {}
+    waiting = [name.partition(":")[0]]
+    while waiting:
+        module = sys.modules.get(waiting.pop(0))
+        file = getattr(module, "__file__", None)
+        if module is None or not file or module.__name__ in files or not _is_own(file):
+            continue
+        files[module.__name__] = pathlib.Path(file)
+        waiting += sorted(_imported(module))
+    return files
+
+
+def _is_own(file: str) -> bool:
+    """Whether a file is Python source that is neither installed nor of this package."""
+    path = pathlib.Path(file).resolve()
+    others = [pathlib.Path(sysconfig.get_path(name)).resolve() for name in INSTALLED]
+    others.append(pathlib.Path(mecheval_jax.__file__).resolve().parent)
+    return path.suffix == ".py" and path.is_file() and not any(map(path.is_relative_to, others))
+
+
+def _imported(module: ModuleType) -> Iterator[str]:
+    """Names of modules that a module imports anywhere; some may be names of other things in one."""
+    try:
+        tree = ast.parse(read_text(pathlib.Path(str(module.__file__))))
+    except (SyntaxError, ValueError):  # it was edited since it was imported
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            dots = "." * node.level + (node.module or "")
+            base = importlib.util.resolve_name(dots, module.__package__)
+            yield from (base, *(f"{base}.{alias.name}" for alias in node.names))
