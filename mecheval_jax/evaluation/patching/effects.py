@@ -37,13 +37,15 @@ class Gap:
         clean: [document] The measure in the clean run.
         corrupted: [document] The measure in the corrupted run.
         bootstrap: Resamples of the documents.
-        smallest: Mean gap up to which there is no attribution.
+        by_document: Whether a share is the slope of changes on gaps, a line through 0 by least
+            squares, in place of a ratio of means. A model whose answers move up in some documents
+            and down in others has one as well, though the mean of its gaps is about 0.
     """
 
     clean: np.ndarray
     corrupted: np.ndarray
     bootstrap: Bootstrap
-    smallest: float = SMALLEST_GAP
+    by_document: bool = False
 
     @property
     def sizes(self) -> np.ndarray:
@@ -65,16 +67,20 @@ class Gap:
     def share(self, changes: np.ndarray, present: np.ndarray | None = None) -> Estimate:
         """Attribution of a change: its mean over the mean gap; NaN if the mean gap is too small.
 
+        It is the slope if shares are `by_document`.
+
         Args:
             changes: [document] Change of the measure, positive in the direction of the gap.
             present: [document] Documents over which the means are taken; all if None.
         """
         sizes = self.sizes
         present = np.ones(len(sizes), bool) if present is None else present
-        if not (present.any() and sizes[present].mean() > self.smallest):
+        weights = sizes if self.by_document else np.ones_like(sizes)
+        smallest = 0.0 if self.by_document else SMALLEST_GAP
+        if not (present.any() and (weights * sizes)[present].mean() > smallest):
             nothing = np.full(self.bootstrap.resamples, np.nan)
             return Estimate(np.nan, nothing, int(present.sum()))
-        return self.bootstrap.ratio(changes, sizes, present)
+        return self.bootstrap.ratio(weights * changes, weights * sizes, present)
 
 
 @dataclasses.dataclass(frozen=True)

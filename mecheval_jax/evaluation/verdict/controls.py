@@ -169,8 +169,9 @@ class ControlsMeasurement:
         evaluation = subject.evaluation
         bootstrap, confidence = own.bootstrap(evaluation), evaluation.confidence
         gap = own.gap("probability", bootstrap)
-        # Probabilities of an untrained model hardly change; its logits have a gap to divide by.
-        new_gap = dataclasses.replace(new.gap("logit", bootstrap), smallest=0.0)
+        # Probabilities of an untrained model hardly change. Its logits do, but as often up as down:
+        # divided by the mean of that, which is about 0, its shares would be of any size.
+        new_gap = dataclasses.replace(new.gap("logit", bootstrap), by_document=True)
         rows = []
         for i, cell in enumerate(own.cells):
             place = {"corruption": EARLIER, "direction": cell.direction, "role": cell.role}

@@ -1,9 +1,12 @@
 """The one definition of an attribution, against a plain loop over documents."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from mecheval_jax.evaluation.patching.effects import Effects, effects
+from mecheval_jax.evaluation.patching.effects import Effects, Gap, effects
+from mecheval_jax.statistics.bootstrap import Bootstrap
 from tests.support.fabricated import fabricated_grid
 
 ROLES = ("key", "value", "next_key", "query")
@@ -75,3 +78,21 @@ def test_pooled_runs_are_resampled_first(example):
     pooled = Effects(**fields | {"documents": (10, 10)})
     assert (pooled.bootstrap.weights[:, :10].sum(axis=1) == 0).any()
     assert (alone.bootstrap.weights[:, :10].sum(axis=1) > 0).all()
+
+
+def test_shares_by_document():
+    """Catches a share that a mean gap of about 0 makes absurd, or that is not the slope."""
+    draw = np.random.default_rng(1)
+    gap = draw.standard_normal(40)
+    gap -= gap.mean()  # up in some documents as far as down in others
+    changes, here = 0.3 * gap + 0.05 * draw.standard_normal(40), draw.uniform(size=40) > 0.3
+    found = Gap(gap, np.zeros(40), Bootstrap((40,), 200, 0), by_document=True)
+    share = found.share(changes, here)
+    slope = np.linalg.lstsq(gap[here][:, None], changes[here])[0][0]
+    assert share.value == pytest.approx(slope)
+    low, high = share.interval(0.95)
+    assert low < slope < high
+    assert high - low < 0.1
+    assert np.isnan(dataclasses.replace(found, by_document=False).share(changes).value)
+    nothing = dataclasses.replace(found, clean=np.zeros(40))
+    assert np.isnan(nothing.share(changes).value)

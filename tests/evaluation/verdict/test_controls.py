@@ -145,22 +145,34 @@ def test_controls_of_a_planted_model_find_nothing(clean):
     assert verdict.evidence["distractor"]["value"] == distractor["value"]
 
 
+def slopes(model, batch):
+    """By place, the slope of what restoring changes on the gap, in logits, document by document."""
+    evidence = planted.evidence_of(model, batch)
+    clean_run, corrupted = evidence.ends[1]
+    found = {}
+    for i, cell in enumerate(evidence.cells):
+        here = evidence.present[i]
+        gap, moved = (clean_run - corrupted)[here], (evidence.patched[1, i] - corrupted)[here]
+        if cell.direction == "restore" and here.any():
+            found[cell.site, cell.role] = np.linalg.lstsq(gap[:, None], moved)[0][0]
+    return found
+
+
 def test_the_untrained_model_stands_in_its_own_units(clean):
-    """Catches a division by the trained gap, of which any untrained change is a millionth."""
+    """Catches a division by the trained gap, of which any untrained change is a millionth, and by
+    the mean of the untrained one, of which it is any multiple."""
     config, _, task = planted_places.split_storage(3)
     params = jax.jit(initialize, static_argnums=0)(config, jax.random.key(0))
-    batch = planted.documents(task, DOCUMENTS, 1)
-    evidence = planted.evidence_of((config, params, task), batch)
-    clean_run, corrupted = evidence.ends[1]  # logits
+    expected = slopes((config, params, task), planted.documents(task, DOCUMENTS, 1))
+    compared = 0
     for row in clean[1]:
-        if row["control"] == "untrained" and row["direction"] == "restore":
-            index = [(c.site, c.direction, c.role) for c in evidence.cells].index(
-                (row["site"], row["direction"], row["role"])
-            )
-            here = evidence.present[index]
-            moved = (evidence.patched[1, index] - corrupted)[here].mean()
-            expected = moved / (clean_run - corrupted)[here].mean()
-            assert row["value"] is None or row["value"] == pytest.approx(expected, abs=0.02)
+        if row["control"] == "untrained" and row["direction"] == "restore" and row["documents"]:
+            compared += 1
+            assert row["value"] == pytest.approx(expected[row["site"], row["role"]], abs=0.02)
+            assert abs(row["value"]) < 2
+            if row["low"] is not None:
+                assert row["low"] <= row["value"] <= row["high"]
+    assert compared > 3
 
 
 def test_the_untrained_control_can_fail(monkeypatch):
@@ -168,9 +180,10 @@ def test_the_untrained_control_can_fail(monkeypatch):
     model = planted_places.split_storage(3)
     monkeypatch.setattr(controls, "new_parameters", lambda config, seed: model[1])
     verdict, _ = measured(model)
+    expected = slopes(model, planted.documents(model[2], DOCUMENTS, 1))
     for entry in verdict.evidence["attributions"]:
-        if entry["logit"] is not None:
-            assert entry["untrained"] == pytest.approx(entry["logit"], abs=1e-3)
+        if entry["direction"] == "restore":
+            assert entry["untrained"] == pytest.approx(expected[entry["site"], entry["role"]])
 
 
 def test_placebos_can_fail():
