@@ -317,11 +317,11 @@ def _moved(params: PyTree) -> PyTree:
     """Parameters whose every number is moved by a share of its own; zeros are moved away from 0."""
     random = np.random.default_rng(3)
 
-    def moved(leaf: np.ndarray) -> np.ndarray:
-        if not jnp.issubdtype(leaf.dtype, jnp.inexact):
-            return leaf
-        noise = NOISE * random.standard_normal(leaf.shape)
-        return np.where(leaf == 0, noise, leaf * (1 + noise)).astype(leaf.dtype)
+    def moved(leaf: np.ndarray) -> Array:
+        if jnp.issubdtype(leaf.dtype, jnp.inexact):
+            noise = NOISE * random.standard_normal(leaf.shape)
+            leaf = np.where(leaf == 0, noise, leaf * (1 + noise)).astype(leaf.dtype)
+        return jnp.asarray(leaf)
 
     return jax.tree.map(moved, jax.device_get(params))
 
