@@ -25,7 +25,7 @@ from mecheval_jax.selection.sameness import check_same
 from mecheval_jax.selection.timing import measure_steps, step_options
 from mecheval_jax.selection.words import counted
 from mecheval_jax.store.choice import ChoiceFolder
-from mecheval_jax.sweeps.plan import Sweep, open_folder, plan_of
+from mecheval_jax.sweeps.plan import Sweep, open_folder, sweep_in
 
 
 def shapes_of(sweep: Sweep) -> dict[str, ModelConfig]:
@@ -43,8 +43,9 @@ def planned(folder: ChoiceFolder, request: ChoiceRequest, clock: Deadline) -> Sw
     """The runs: those that the folder is planned for, or as many as fit the budget."""
     # A folder that has a plan goes on with it.
     if folder.sweep.exists():
-        sweep = plan_of(folder.read(), folder.sweep)
+        sweep = sweep_in(folder, request.experiment.as_dict()["task"])
         check_same(folder, sweep, request)
+        folder.note_places(sweep.base["task"])
         say(f"{folder.path}: going on with {_runs(sweep)}")
         write_json(folder.plan, folder.read_plan() | _costs_asked(request))
         return sweep

@@ -39,7 +39,7 @@ from mecheval_jax.experiment import Experiment, difference_words
 from mecheval_jax.files import damaged, read_json, write_json, write_text
 from mecheval_jax.forms import mismatch
 from mecheval_jax.partitioning.multihost import by_main
-from mecheval_jax.store import forms, own_code
+from mecheval_jax.store import forms, own_code, task_files
 from mecheval_jax.store.folder import PROVENANCE, Folder
 from mecheval_jax.store.lock import held
 from mecheval_jax.store.metrics import forget_after, read_rows, write_rows
@@ -141,7 +141,7 @@ class RunFolder(TrainingFolder):
     @by_main
     def write_config(self, experiment: Experiment) -> None:
         """Note the evaluation and the analyses with which the run was measured last."""
-        write_json(self.config, experiment.as_dict())
+        write_json(self.config, task_files.from_anywhere(experiment.as_dict(), self._started()))
 
     @by_main
     def open_as_member(
@@ -168,27 +168,37 @@ class RunFolder(TrainingFolder):
 
     def _write_origin(self, experiment: Experiment) -> None:
         """Write what the run is and, unless that is known, where it comes from."""
-        write_json(self.config, experiment.as_dict())
+        self.write_config(experiment)
         for name, text in experiment.task.artifacts().items():
             write_text(self.path / name, text)
         if not self.provenance.exists():
             write_json(self.provenance, provenance(experiment))
 
     def _check_same(self, experiment: Experiment) -> None:
-        # With the defaults of fields that an older file lacks.
-        may_differ = ("evaluation.", "analyses.")
-        different = difference_words(self.experiment(), experiment, ignored=may_differ)
+        known = read_json(self.config, remedy=AS_IT_WAS)
+        task = task_files.from_anywhere(experiment.as_dict(), self._started())["task"]
+        different = task_files.other_content(known.get("task"), task) or difference_words(
+            self.experiment(task),  # with the defaults of fields that an older file lacks
+            experiment,
+            ignored=("evaluation.", "analyses."),
+        )
         if different:
             raise UserError(
                 f"workdir {self.path} holds the run of another config "
                 f"({'; '.join(different[:5])}): choose another workdir"
             )
+        # Files may have been moved, which counts for a finished run, too.
+        write_json(self.config, known | {"task": task})
 
-    def experiment(self) -> Experiment:
+    def experiment(self, given: Mapping[str, Any] | None = None) -> Experiment:
         """The experiment whose run this is.
 
         Of a grammar file that is gone the folder has a copy (`Task.artifacts`); other files that
-        are not here are looked for in the folder where training was started.
+        are not here are looked for in the folder where training was started (`store.task_files`).
+
+        Args:
+            given: Section ``task`` of the config of the folder's user, if there is one: files of
+                the same content are read where it has them.
 
         Raises:
             UserError: If the folder holds no run, or one that would run code of its own (`trust`).
@@ -207,55 +217,42 @@ class RunFolder(TrainingFolder):
                 "folder of the sweep"
             )
         values = read_json(self.config, remedy=AS_IT_WAS)
-        task = values.get("task")
-        if isinstance(task, dict):
-            self._find_files(task)
+        places: dict[str, str] = {}
+        if isinstance(task := values.get("task"), dict):
+            task = task_files.moved(task, given)
+            places = self._other_places(task)
+            values["task"] = task_files.with_found(task, places)
         model = values.get("model")
         trust.check(model.get("mixer") if isinstance(model, dict) else None, self.config)
         trust.check_files(files_of(values.get("task")), self.config)
         try:
             experiment = Experiment.from_config(values)
         except UserError as error:
-            experiment = self._with_other_files(values)
+            experiment = task_files.with_others(values, places, self.path)
             if experiment is None:
                 raise UserError(f"{self.config}: {error}") from None
         if ":" in experiment.model.mixer:
             own_code.say_what_changed(experiment.model.mixer, self.read_provenance(), self.path)
         return experiment
 
-    def _find_files(self, task: dict[str, Any]) -> None:
-        """Look elsewhere for files of the task that are not here."""
-        for field, there in self._other_places(task).items():
-            if not os.path.exists(task[field]):
-                task[field] = there
-
     def _other_places(self, task: Mapping[str, Any]) -> dict[str, str]:
-        """Where else files of the task lie, by field: in the folder where training was started.
+        """Where else files of the task lie; see `task_files.other_places`.
 
-        A path of a config may be relative to that folder. The content has the hash of the config.
-        Of a grammar the run has a copy.
+        A member's sweep is told where they have been moved to. Of a grammar the run has a copy.
         """
-        started = self.read_provenance().get("folder", "")
-        found = {field: os.path.join(started, task[field]) for field in fields_of_files(task)}
-        if isinstance(task.get("grammar_file"), str):
-            found["grammar_file"] = str(self.grammar)
-        return {field: there for field, there in found.items() if os.path.exists(there)}
+        places: dict[str, str] = {}
+        sweep = self.path / "../../../.." / SWEEP_FILE
+        if self.member.exists() and sweep.exists() and (fields := fields_of_files(task)):
+            base = read_json(sweep, forms.SWEEP, remedy=AS_IT_WAS)["base"]
+            by_now = task_files.moved(task, base["task"])
+            places |= {name: by_now[name] for name in fields if by_now[name] != task[name]}
+        if self.grammar.exists():
+            places["grammar_file"] = str(self.grammar)
+        return task_files.other_places(task, self._started(), places)
 
-    def _with_other_files(self, values: Mapping[str, Any]) -> Experiment | None:
-        """The experiment with files from other places, if the ones that are named have changed."""
-        task = values.get("task")
-        if not isinstance(task, dict):
-            return None
-        places = self._other_places(task)
-        if all(task[field] == there for field, there in places.items()):
-            return None
-        try:
-            found = Experiment.from_config({**values, "task": {**task, **places}})
-        except UserError:
-            return None
-        say(f"{self.path}: {', '.join(task[one] for one in places)} has changed; read instead: "
-            f"{', '.join(places.values())}")  # fmt: skip
-        return found
+    def _started(self) -> str:
+        """Folder in which training was started, of which paths of its config are; "" if unknown."""
+        return self.read_provenance().get("folder", "")
 
     def read_summary(self) -> dict[str, Any]:
         """The summary so far; empty before there is one."""

@@ -281,6 +281,17 @@ class SweepFolder(Folder):
                 raise damaged(self.sweep, what, AS_IT_WAS)
         return values
 
+    @by_main
+    def note_places(self, task: Mapping[str, Any]) -> None:
+        """Note where the files of the sweep lie by now, for itself and for all of its members.
+
+        Args:
+            task: Section ``task`` of the base config, with these places.
+        """
+        content = self.read()
+        if content["base"]["task"] != task:
+            write_json(self.sweep, content | {"base": content["base"] | {"task": task}})
+
     def groups(self) -> list[GroupFolder]:
         """The folders of all groups, in order.
 

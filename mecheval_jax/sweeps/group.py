@@ -93,7 +93,10 @@ def run_group(
         Interrupted: If SIGTERM or Ctrl-C came; what was trained is saved.
     """
     run, members = _GroupRun(plan, folder, options, show), len(plan.members)
-    counts = {"members": members, "training": members, "steps": plan.steps}
+    # Of a group that was begun some members may have come to their ends: those count until the
+    # state is restored, which tells for certain.
+    training = run.status.training if run.status.attempts else members
+    counts = {"members": members, "training": training, "steps": plan.steps}
     run.tell(state="running", error="", attempts=run.status.attempts + 1, **counts)
     try:
         with contextlib.closing(run.checkpoints):

@@ -23,6 +23,7 @@ from mecheval_jax.errors import UserError, choose
 from mecheval_jax.experiment import Experiment, difference_words, differences
 from mecheval_jax.fields import pythons_own
 from mecheval_jax.store.sweep_folder import SweepFolder
+from mecheval_jax.store.task_files import moved, other_content
 from mecheval_jax.tasks import files_of
 from mecheval_jax.training.state import HYPERPARAMETERS
 
@@ -272,7 +273,7 @@ def open_folder(folder: SweepFolder, sweep: Sweep, *, here: bool = True) -> None
     content = folder.open(sweep.as_dict(), sweep.groups[0].experiments[0], here=here)
     if content == sweep.as_dict():
         return
-    there = plan_of(content, folder.sweep)
+    there = sweep_in(folder, sweep.base["task"])
     ours, theirs = sweep.experiments, there.experiments
     if len(ours) != len(theirs):
         what = f"{len(theirs)} members there and {len(ours)} here"
@@ -282,9 +283,32 @@ def open_folder(folder: SweepFolder, sweep: Sweep, *, here: bool = True) -> None
         numbers = [[group.members for group in one.groups] for one in (there, sweep)]
         what = "" if numbers[0] == numbers[1] else "the same members, in another order"
     if what:
-        raise UserError(
-            f"workdir {folder.path} holds another sweep ({what[:300]}): choose another workdir"
-        )
+        raise _is_another(folder, what)
+    folder.note_places(there.base["task"])
+
+
+def sweep_in(folder: SweepFolder, task: Mapping[str, Any]) -> Sweep:
+    """The sweep of a folder, with its files where a user's own config has the same content.
+
+    Args:
+        folder: Folder of the sweep.
+        task: Section ``task`` of that config, with the hash of its files.
+
+    Raises:
+        UserError: As of `plan_of`; and if that config has files of another content.
+    """
+    content = folder.read()
+    base = content["base"]
+    if other := other_content(base["task"], task):
+        raise _is_another(folder, "; ".join(other))
+    found = {**base, "task": moved(base["task"], task)}
+    return plan_of({**content, "base": found}, folder.sweep)
+
+
+def _is_another(folder: SweepFolder, what: str) -> UserError:
+    return UserError(
+        f"workdir {folder.path} holds another sweep ({what[:300]}): choose another workdir"
+    )
 
 
 def plan_of(content: Mapping[str, Any], source: pathlib.Path) -> Sweep:

@@ -54,6 +54,20 @@ def files_of(values: Any) -> dict[str, Any]:
     return dict.fromkeys(task.files_of(values), values.get(task.hash_field))
 
 
+def content_of(values: Any) -> str:
+    """Hash of the content of the files that the ``task`` section of a config names.
+
+    Args:
+        values: The section, as for `files_of`.
+
+    Returns:
+        The hash; empty if the section has none, or names no files.
+    """
+    task = _kind(values)
+    found = values.get(task.hash_field) if task is not None and task.files_of(values) else None
+    return found if isinstance(found, str) else ""
+
+
 def fields_of_files(values: Any) -> list[str]:
     """Fields of the ``task`` section that name files whose content has a hash; none without it.
 
@@ -61,7 +75,7 @@ def fields_of_files(values: Any) -> list[str]:
         values: The section, as for `files_of`.
     """
     task = _kind(values)
-    if task is None or not values.get(task.hash_field):
+    if task is None or not content_of(values):
         return []
     return [name for name, value in values.items() if task.files_of({name: value})]
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Collection, Mapping
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mecheval_jax.array_types import Array, Bool
 from mecheval_jax.tasks.base import Batch
@@ -97,14 +98,15 @@ MayPair = Callable[[Batch], Bool[Array, "batch queries length"]]
 
 
 def recall_floors(
-    batch: Batch, answers: range, may_pair: MayPair | None = None
+    train: Batch, batch: Batch, answers: range, may_pair: MayPair | None = None
 ) -> dict[str, float]:
     """Floors of a task whose answer is a token of one class that occurs in the document.
 
     A heuristic reads the tokens before the divider, or before the query if there is none.
 
     Args:
-        batch: Sampled documents.
+        train: Sampled train documents, in which answers are counted.
+        batch: Sampled documents whose queries are guessed.
         answers: Ids of the class of the answers.
         may_pair: What the split may ask in some of the documents; without it there is no
             ``split``.
@@ -118,13 +120,26 @@ def recall_floors(
         for part in _parts(batch, len(answers))
     ]
     chances = {name: jnp.concatenate([one[name] for one in found]) for name in found[0]}
-    counts = jnp.zeros(answers.stop).at[batch.targets].add(batch.weights)
     floors = {
         "uniform": 1 / len(answers),
-        "majority": float(counts.max() / counts.sum()),
+        "majority": majority(train, batch),
         **{name: _mean(values, batch) for name, values in chances.items()},
     }
     return with_best(floors)
+
+
+def majority(train: Batch, batch: Batch) -> float:
+    """Accuracy of the commonest answer of train documents, of several the lowest token.
+
+    Counted in the documents that are judged it would be too high: of many answers that are equally
+    frequent one is the commonest there by chance.
+
+    Args:
+        train: Sampled train documents.
+        batch: Sampled documents whose queries are guessed.
+    """
+    counts = np.bincount(np.ravel(train.targets), np.ravel(train.weights))
+    return _mean(batch.targets == int(counts.argmax()), batch)
 
 
 def _parts(batch: Batch, width: int = 1) -> list[Batch]:

@@ -47,3 +47,14 @@ def test_a_sweep_that_is_damaged(sweep):
         write_json(sweep.sweep, right | wrong)
         with pytest.raises(UserError, match=r"sweep\.json is damaged: "):
             read_overview(sweep.path)
+
+
+def test_where_files_lie_by_now(sweep):
+    """Catches another field of the sweep that is changed with it, and a file that is written again
+    though nothing has moved."""
+    before, written = sweep.read(), sweep.sweep.stat().st_mtime_ns
+    sweep.note_places(before["base"]["task"])
+    assert sweep.sweep.stat().st_mtime_ns == written
+    task = before["base"]["task"] | {"path": "/elsewhere"}
+    sweep.note_places(task)
+    assert sweep.read() == before | {"base": before["base"] | {"task": task}}

@@ -11,7 +11,7 @@ import pytest
 
 from mecheval_jax import runs
 from mecheval_jax.errors import UserError
-from mecheval_jax.store.sweep_folder import SweepFolder
+from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
 from mecheval_jax.sweeps import run as sweeps
 from mecheval_jax.sweeps.group import Options
 from mecheval_jax.training.checkpoints import Checkpoints
@@ -68,7 +68,8 @@ def test_status_files(finished):
 
 
 def test_broken_off_and_resumed_is_the_same(finished, tmp_path, monkeypatch):
-    """Catches a resumed group that differs by a bit, doubles a row or forgets its strategy."""
+    """Catches a resumed group that differs by a bit, doubles a row, forgets its strategy, or says
+    of members that have diverged that they train until the first steps are taken."""
     save = Checkpoints.save
 
     def die(self, step, tree):
@@ -82,8 +83,17 @@ def test_broken_off_and_resumed_is_the_same(finished, tmp_path, monkeypatch):
         run(tmp_path / "sweep")
     monkeypatch.setattr(Checkpoints, "save", save)
     assert not (tmp_path / "sweep/members.csv").exists()
+    told, write = [], GroupFolder.write_status
+
+    def listen(self, status):
+        told.append((self.name, status.training, status.diverged))
+        write(self, status)
+
+    monkeypatch.setattr(GroupFolder, "write_status", listen)
     run(tmp_path / "sweep", options=dataclasses.replace(OPTIONS, strategy="loop"))
     again = SweepFolder(tmp_path / "sweep")
+    firsts = [next(one for one in told if one[0] == group.name) for group in again.groups()]
+    assert [first[1:] for first in firsts] == [(4, 1), (1, 0)]  # the second was not begun
     assert again.table.read_bytes() == finished.table.read_bytes()
     for ours, theirs in zip(again.groups(), finished.groups(), strict=True):
         assert ours.metrics.read_bytes() == theirs.metrics.read_bytes()

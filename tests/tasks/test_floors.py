@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from mecheval_jax.tasks import floors as floors_module
-from mecheval_jax.tasks.base import Batch, first_query
+from mecheval_jax.tasks.base import Batch
 from mecheval_jax.tasks.floors import (
     KINDS,
     RECALL_LIKE,
     copy_next,
     kind_of,
+    majority,
     recall_floors,
     with_best,
 )
@@ -54,11 +55,30 @@ def batch_of(divider):
     ],
 )
 def test_by_hand(divider, in_document, last):
-    floors = recall_floors(batch_of(divider), ANSWERS)
+    batch = batch_of(divider)
+    trained = batch.replace(targets=jnp.array([[12, 13], [13, 12]]))
+    floors = recall_floors(trained, batch, ANSWERS)
     expected = {"uniform": 1 / 4, "in_document": in_document, "first": 1 / 3, "last": last}
     # Before the first query 10 stands twice; 12 and 13 once each.
     expected |= {"majority": 1 / 3, "frequent": (1 + 0 + 1 / 2) / 3, "best": last}
     assert floors == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_commonest_answer_is_that_of_training():
+    """Catches an answer that is the commonest in the judged documents alone, by chance, and one
+    that is counted where it has no weight."""
+    batch = batch_of(divider=True)
+    answers = {(12, 12, 13, 12): 0, (11, 10, 11, 12): 1 / 3, (13, 12, 13, 12): 1 / 3}
+    for of_train, expected in answers.items():
+        train = batch.replace(targets=jnp.reshape(jnp.array(of_train), (2, 2)))
+        assert majority(train, batch) == pytest.approx(expected)
+    # Of equally many one is the commonest of 600 documents by chance, and is of no use in others.
+    task, key = StateTracking(group="A5", length=2, every_prefix=False), jax.random.key(1)
+    states = np.asarray(task.sample(key, 600, "test").targets).ravel()
+    train = np.asarray(task.sample(jax.random.fold_in(key, 1), 600, "train").targets).ravel()
+    found = task.floors(key, 600)["majority"]
+    assert found == pytest.approx((states == np.bincount(train).argmax()).mean())
+    assert found < 0.025 < np.bincount(states).max() / 600
 
 
 def documents_of(batch):
@@ -85,7 +105,7 @@ def test_elimination_as_counted():
         left = [t for t in seen if t in task.class_of("value") and t not in given[i]]
         scores.append(left.count(answer) / len(left))
         given[i].append(answer)
-    found = recall_floors(batch, task.class_of("value"))
+    found = recall_floors(batch, batch, task.class_of("value"))
     assert found["elimination"] == pytest.approx(mean(scores), rel=1e-5)
     assert found["elimination"] == pytest.approx((1 / 4 + 1 / 3 + 1 / 2) / 3, rel=1e-5)
     assert found["best"] == found["elimination"]
@@ -169,9 +189,10 @@ def test_the_floors_of_the_first_query():
     assert of_first["best"] < 0.7
     task = StateTracking(group="S3", length=8, every_prefix=True)
     of_all, of_first = (task.floors(key, 2000, "test", first=first) for first in (False, True))
-    batch = first_query(task.sample(key, 2000, "test"))
-    states = np.asarray(batch.targets)[:, 0]
-    assert of_first["majority"] == pytest.approx(np.bincount(states).max() / 2000)
+    states = np.asarray(task.sample(key, 2000, "test").targets)[:, 0]
+    train = np.asarray(task.sample(jax.random.fold_in(key, 1), 2000, "train").targets)[:, 0]
+    expected = (states == np.bincount(train).argmax()).mean()
+    assert of_first["majority"] == pytest.approx(expected)
     assert of_all["majority"] != of_first["majority"]
 
 

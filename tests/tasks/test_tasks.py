@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.tasks import TASKS
+from mecheval_jax.tasks import TASKS, content_of, fields_of_files
 from mecheval_jax.tasks.base import Task
 from tests.support import sharded_tasks, small
 from tests.support.outcomes import in_numpy
@@ -239,3 +239,14 @@ def test_same_key_same_batch(on_devices, name):
 def test_documents_differ(name):
     documents = {tuple(row) for row in np.asarray(drawn(name)[0].tokens).tolist()}
     assert len(documents) > DOCUMENTS // 2
+
+
+def test_the_content_of_files():
+    """Catches a hash that belongs to no file, and one of another kind that is taken for a hash."""
+    named = {"name": "documents", "path": "a", "tokenizer": "bytes", "sha256": "x"}
+    derived = {"name": "treecall", "grammar_file": "a", "grammar_sha256": "y", "sha256": "x"}
+    assert (content_of(named), fields_of_files(named)) == ("x", ["path"])
+    assert (content_of(derived), fields_of_files(derived)) == ("y", ["grammar_file"])
+    drawn_grammar = derived | {"grammar_file": None}
+    for other in (named | {"sha256": 3}, named | {"name": "x"}, drawn_grammar, {}, None, "task"):
+        assert (content_of(other), fields_of_files(other)) == ("", [])

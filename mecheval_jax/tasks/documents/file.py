@@ -1,11 +1,16 @@
 """A checked file of documents, one per line, whose documents are read when they are drawn.
 
-In memory are the vocabulary and, for each document, the offset of its line, its length and its
-split, 13 bytes. A file may therefore be larger than memory.
+In memory are the vocabulary and, for each document, the offset and a hash of its line, its length
+and its split, 21 bytes. A file may therefore be larger than memory.
+
+The hash tells a file that was made anew since: of lines of the same length other documents would
+be read, those of a test split among them.
 """
 
 import dataclasses
+import hashlib
 import pathlib
+from typing import BinaryIO
 
 import numpy as np
 
@@ -13,7 +18,7 @@ from mecheval_jax.array_types import Int
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.files import open_file
 from mecheval_jax.tasks.base import SPLITS
-from mecheval_jax.tasks.documents.line import BadLine, Document, LineFormat
+from mecheval_jax.tasks.documents.line import Document, LineFormat
 from mecheval_jax.tasks.documents.tokenizers import Symbol, Vocabulary
 
 
@@ -25,6 +30,7 @@ class DocumentFile:
         path: Path of the file.
         line_format: Reader of its lines.
         offsets: Offset of the line of each document, in bytes.
+        hashes: Hash of that line, by `hash_of_line`.
         lengths: Number of tokens of each document, without bos and eos.
         splits: Index in `SPLITS` of the split of each document.
         vocabulary: Vocabulary of the train documents and their answers.
@@ -44,6 +50,7 @@ class DocumentFile:
     path: pathlib.Path
     line_format: LineFormat
     offsets: Int[np.ndarray, " documents"]
+    hashes: Int[np.ndarray, " documents"]
     lengths: Int[np.ndarray, " documents"]
     splits: Int[np.ndarray, " documents"]
     vocabulary: Vocabulary
@@ -98,14 +105,40 @@ class DocumentFile:
         with open_file(self.path) as file:
             for number in numbers:
                 file.seek(int(self.offsets[number]))
-                try:
-                    document = self.line_format.read(file.readline())
-                except BadLine:
-                    document = None
-                if document is None or len(document.symbols) != self.lengths[number]:
-                    raise UserError(f"{self.path} was changed while it was in use")
-                documents.append(document)
+                line = file.readline()
+                if hash_of_line(line) != self.hashes[number]:
+                    raise UserError(self._changed(file))
+                documents.append(self.line_format.read(line))
         return documents
+
+    def _changed(self, file: BinaryIO) -> str:
+        """Message that names the first document whose line is not the one that was scanned.
+
+        The file is read again up to it. Lines that are no document are counted as they are now.
+
+        Args:
+            file: The file, open.
+        """
+        end, number = 0, 0
+        where = "by now all lines are again as they were"
+        file.seek(0)
+        for offset, wanted in zip(self.offsets.tolist(), self.hashes.tolist(), strict=True):
+            while end < offset and (passed := file.readline(offset - end)):
+                end, number = end + len(passed), number + 1
+            line = file.readline()
+            end, number = end + len(line), number + 1
+            if hash_of_line(line) != wanted:
+                where = f"line {number} is another" if line else f"it ends before line {number}"
+                break
+        return (
+            f"{self.path} was changed while it was in use ({where}): put back what was there, or "
+            "use the new documents in another workdir"
+        )
+
+
+def hash_of_line(line: bytes) -> int:
+    """A number for the bytes of a line, of 64 bits."""
+    return int.from_bytes(hashlib.blake2b(line, digest_size=8).digest(), "big", signed=True)
 
 
 def without_split(path: pathlib.Path, split: str, splits: Int[np.ndarray, " documents"]) -> str:

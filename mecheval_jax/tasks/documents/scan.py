@@ -21,7 +21,7 @@ from mecheval_jax.console import say
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import open_file
 from mecheval_jax.tasks.base import SPLITS
-from mecheval_jax.tasks.documents.file import DocumentFile, without_split
+from mecheval_jax.tasks.documents.file import DocumentFile, hash_of_line, without_split
 from mecheval_jax.tasks.documents.line import NO_JSON, PAIR, BadLine, Document, LineFormat
 from mecheval_jax.tasks.documents.tokenizers import IDS, Symbol, Vocabulary, tokenizer_of
 
@@ -105,7 +105,7 @@ class _Scanner:
         self._format = line_format
         self._bounds = (shares["test"], shares["test"] + shares["dev"])
         self._offsets, self._lengths = array.array("q"), array.array("i")
-        self._splits = array.array("b")
+        self._splits, self._hashes = array.array("b"), array.array("q")
         self._symbols: set[Symbol] = set()
         self._answers: set[Symbol] = set()
         # Lines of dev and test, by answers that no train document had so far.
@@ -142,6 +142,7 @@ class _Scanner:
         self._names.append(_name_of(document))
         self._note_key(len(self._splits), document, split)
         self._offsets.append(offset)
+        self._hashes.append(hash_of_line(line))
         self._lengths.append(len(document.symbols))
         self._splits.append(split)
         self._note_questions(number, document)
@@ -211,6 +212,7 @@ class _Scanner:
             path=path,
             line_format=self._format,
             offsets=np.array(self._offsets, np.int64)[kept],
+            hashes=np.array(self._hashes, np.int64)[kept],
             lengths=np.array(self._lengths, np.int32)[kept],
             splits=splits[kept],
             vocabulary=Vocabulary(self._symbols),

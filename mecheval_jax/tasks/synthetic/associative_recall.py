@@ -286,7 +286,8 @@ class AssociativeRecall(SyntheticTask):
         """Those of `tasks.floors`; with held-out cells also ``split``: the asked ones are known."""
         batch = self.judged(key, documents, split, first)
         may_pair = functools.partial(self._may_pair, split) if self.held_out else None
-        return recall_floors(batch, self.class_of("value"), may_pair)
+        train = self.fitted(key, documents, first)
+        return recall_floors(train, batch, self.class_of("value"), may_pair)
 
     def _may_pair(self, split: str, batch: Batch) -> Bool[Array, "batch queries length"]:
         """Whether a split asks each token together with what is asked."""

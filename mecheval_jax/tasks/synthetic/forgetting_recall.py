@@ -122,7 +122,9 @@ class ForgettingRecall(BehindDivider):
         """Those of `tasks.floors`, and ``first_bound``, which is right for keys bound once."""
         batch = self.judged(key, documents, split, first)
         once = float(jnp.average(batch.roles["old_value"] == ABSENT, weights=batch.weights))
-        floors = recall_floors(batch, self.class_of("value")) | {"first_bound": once, "best": 0.0}
+        train = self.fitted(key, documents, first)
+        floors = recall_floors(train, batch, self.class_of("value"))
+        floors |= {"first_bound": once, "best": 0.0}
         return with_best(floors, self.recall_like)
 
     def properties(self, batch: Batch) -> dict[str, Int[Array, "batch queries"]]:

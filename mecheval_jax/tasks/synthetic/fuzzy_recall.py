@@ -152,7 +152,7 @@ class FuzzyRecall(SyntheticTask):
     ) -> dict[str, float]:
         """Those of `tasks.floors`, and ``copy_next``: it looks up the last token that was read."""
         batch = self.judged(key, documents, split, first)
-        floors = recall_floors(batch, self.class_of("value"))
+        floors = recall_floors(self.fitted(key, documents, first), batch, self.class_of("value"))
         floors |= {"copy_next": copy_next(batch), "best": 0.0}
         return with_best(floors, self.recall_like)
 

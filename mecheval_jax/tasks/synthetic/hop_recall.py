@@ -96,7 +96,8 @@ class HopRecall(BehindDivider):
     ) -> dict[str, float]:
         """Those of `tasks.floors`; ``split``: any token of the document but the asked one."""
         batch = self.judged(key, documents, split, first)
-        return recall_floors(batch, self.class_of("value"), _is_another)
+        train = self.fitted(key, documents, first)
+        return recall_floors(train, batch, self.class_of("value"), _is_another)
 
     def properties(self, batch: Batch) -> dict[str, Int[Array, "batch queries"]]:
         """Length, distance from key to query, and whether every hop stands before the next one."""

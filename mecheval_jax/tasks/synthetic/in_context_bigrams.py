@@ -144,7 +144,8 @@ class InContextBigrams(EndingWithQuery):
         np.add.at(times, (rows[after], tokens[:, 1:][after]), 1)
         most = times == times.max(axis=1, keepdims=True)
         right = most[np.arange(len(tokens)), np.asarray(batch.targets)[:, 0]] / most.sum(axis=1)
-        floors = recall_floors(batch, self.class_of("value"))
+        train = self.fitted(key, documents, first)
+        floors = recall_floors(train, batch, self.class_of("value"))
         return with_best({**floors, "class_successor": float(right.mean()), "best": 0.0})
 
     def properties(self, batch: Batch) -> dict[str, Int[Array, "batch queries"]]:

@@ -186,10 +186,10 @@ class MultiQueryRecall(SyntheticTask):
     ) -> dict[str, float]:
         """Those of `tasks.floors`, and ``offset``: the pair that is asked most often there."""
         batch = self.judged(key, documents, split, first)
-        train = self.judged(jax.random.fold_in(key, 1), documents, "train", first)
+        train = self.fitted(key, documents, first)
         return with_best(
             {
-                **recall_floors(batch, self.class_of("value")),
+                **recall_floors(train, batch, self.class_of("value")),
                 "offset": self._offset(train, batch),
                 "best": 0.0,
             }

@@ -111,6 +111,5 @@ class StackedRecall(BehindDivider):
         batch, ids = self.judged(key, documents, split, first), self.classes
         value = ids["v"].start + (batch.tokens - ids["p"].start) % self.value_vocabulary
         is_pair = (batch.tokens >= ids["p"].start) & (batch.tokens < ids["p"].stop)
-        return recall_floors(
-            batch.replace(tokens=jnp.where(is_pair, value, batch.tokens)), ids["v"]
-        )
+        values = batch.replace(tokens=jnp.where(is_pair, value, batch.tokens))
+        return recall_floors(self.fitted(key, documents, first), values, ids["v"])

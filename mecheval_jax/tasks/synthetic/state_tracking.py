@@ -31,7 +31,7 @@ import numpy as np
 from mecheval_jax.array_types import Array, Int, Key
 from mecheval_jax.errors import choose
 from mecheval_jax.tasks.base import BOS, Batch
-from mecheval_jax.tasks.floors import with_best
+from mecheval_jax.tasks.floors import majority, with_best
 from mecheval_jax.tasks.synthetic.traceable import SyntheticTask, consecutive
 
 GROUPS = {"parity": (2, False), "S3": (3, False), "A5": (5, True)}
@@ -124,16 +124,15 @@ class StateTracking(SyntheticTask):
     def floors(
         self, key: Key, documents: int = 4096, split: str = "test", *, first: bool = False
     ) -> dict[str, float]:
-        """Of a uniform state, the commonest one, and the last factor alone (``copy_query``)."""
+        """Of a uniform state, the commonest in training, and the last factor (``copy_query``)."""
         batch = self.judged(key, documents, split, first)
         states = self.classes["s"]
         last = jnp.take_along_axis(batch.tokens, batch.query_positions, axis=1)
         copied = last - self.classes["g"].start + states.start == batch.targets
         weights = np.asarray(batch.weights)
-        counts = np.bincount(np.asarray(batch.targets).ravel(), weights.ravel())
         floors = {
             "uniform": 1 / len(states),
-            "majority": float(counts.max() / counts.sum()),
+            "majority": majority(self.fitted(key, documents, first), batch),
             "copy_query": float(np.average(copied, weights=weights)),
         }
         return with_best(floors)

@@ -230,11 +230,16 @@ class SyntheticTask(SelfContained, Section, section="task"):
         batch = self.sample(key, documents, split)
         return first_query(batch) if first else batch
 
+    def fitted(self, key: Key, documents: int, first: bool) -> Batch:
+        """As many train documents, in which floors count; others than those of `judged`."""
+        return self.judged(jax.random.fold_in(key, 1), documents, "train", first)
+
     def floors(
         self, key: Key, documents: int = 4096, split: str = "test", *, first: bool = False
     ) -> dict[str, float]:
         """Accuracies of guessing and of simple heuristics; see `tasks.floors`."""
-        return recall_floors(self.judged(key, documents, split, first), self.class_of("value"))
+        train, batch = self.fitted(key, documents, first), self.judged(key, documents, split, first)
+        return recall_floors(train, batch, self.class_of("value"))
 
 
 class EndingWithQuery(SyntheticTask):

@@ -121,7 +121,8 @@ class TwoTokenRecall(BehindDivider):
         """Those of `tasks.floors`, and ``half_key``: any value that one of the tokens leaves."""
         batch = self.judged(key, documents, split, first)
         half = 1 / min(self.contexts, self.keys_per_context)
-        found = recall_floors(batch, self.class_of("value"))
+        train = self.fitted(key, documents, first)
+        found = recall_floors(train, batch, self.class_of("value"))
         return with_best({**found, "half_key": half, "best": 0.0})
 
 

@@ -362,7 +362,7 @@ def test_train_and_intervene(orders, tmp_path):
     path.write_text("\n".join(random.Random(0).sample(lines, len(lines))))
     with pytest.raises(UserError, match="not what it was for this config"):
         runs.load(workdir)
-    with pytest.raises(UserError, match="not what it was for this config"):
+    with pytest.raises(UserError, match=r"mine\.jsonl has another content than it had"):
         runs.train(Experiment.from_config(sections), workdir)
 
 

@@ -5,6 +5,7 @@ import pathlib
 import tracemalloc
 
 import jax
+import numpy as np
 import pytest
 
 from mecheval_jax.errors import UserError
@@ -57,13 +58,40 @@ def test_a_changed_file_is_refused(tmp_path):
         Documents(first.path, sha256=first.sha256)
 
 
-def test_a_file_that_changes_under_the_task(tmp_path, monkeypatch):
-    """Catches documents read at offsets that are no longer theirs."""
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        # As long as before, and of the same form: another answer, and a document of another split.
+        (lambda lines: [*lines[:6], lines[6].replace("Oslo", "Bonn"), *lines[7:]], "line 8 is"),
+        (lambda lines: [lines[0].replace("n0", "n7"), *lines[1:]], "line 1 is"),
+        (lambda lines: [*lines[:28], lines[29], lines[28]], "line 30 is"),
+        (lambda lines: lines[:20], "it ends before line 22"),
+        (lambda lines: ["x"] * 2000, "line 1 is"),
+    ],
+)
+@pytest.mark.parametrize("kept", [0, 4_000_000])
+def test_a_file_that_changes_under_the_task(tmp_path, monkeypatch, change, where, kept):
+    """Catches documents read at offsets that are no longer theirs, other documents of the same
+    length that are taken for those that were checked, and a line number that passes over lines
+    which are empty."""
+    monkeypatch.setattr(documents_module, "KEPT_TOKENS", kept)
+    lines = list(many(30))
+    task = Documents(write(tmp_path, lines[0], "", *lines[1:]), dev=0.0, test=0.0)
+    changed = change(lines)
+    write(tmp_path, changed[0], *[""] * (changed[0] != "x"), *changed[1:])
+    with pytest.raises(UserError) as caught:
+        task.draw(jax.random.key(0), 30, "train")
+    assert f"{task.path} was changed while it was in use ({where}" in str(caught.value)
+
+
+def test_a_file_that_only_grows(tmp_path, monkeypatch):
+    """Catches a run that ends since somebody adds documents, none of which it reads."""
     monkeypatch.setattr(documents_module, "KEPT_TOKENS", 0)
-    task = Documents(write(tmp_path, *many(30)))
-    pathlib.Path(task.path).write_text("x\n" * 2000)
-    with pytest.raises(UserError, match="changed while it was in use"):
-        task.draw(jax.random.key(0), 4, "train")
+    task = Documents(write(tmp_path, *many(30)), dev=0.0, test=0.0)
+    before = task.draw(jax.random.key(0), 30, "train")
+    write(tmp_path, *many(40))
+    after = task.draw(jax.random.key(0), 30, "train")
+    np.testing.assert_array_equal(before.tokens, after.tokens)
 
 
 # Catches a reader that keeps the documents: the file is many times what is kept.
