@@ -92,6 +92,23 @@ def test_tables_are_what_was_written(tmp_path):
         files.read_table(path, remedy="write it again")
 
 
+@pytest.mark.parametrize("lost", [1, 2, 9])
+def test_a_table_that_was_cut_off_is_damaged(tmp_path, lost):
+    """Catches a table without its last rows, or a number without its last digits, taken for all."""
+    path = tmp_path / "a.csv"
+    files.write_table(path, pd.DataFrame({"name": ["a", "b"], "value": [0.512, 0.25]}))
+    path.write_bytes(path.read_bytes()[:-lost])
+    with pytest.raises(UserError, match=r"a\.csv is damaged: its last line has no end.*; again"):
+        files.read_table(path, remedy="again")
+
+
+def test_lines_of_a_spreadsheet_end(tmp_path):
+    """Catches a table that was saved with other ends of lines and is taken for one cut off."""
+    for end in ("\r\n", "\r"):
+        (tmp_path / "a.csv").write_bytes(f"name,value{end}a,0.5{end}".encode())
+        assert files.read_table(tmp_path / "a.csv")["value"].tolist() == [0.5]
+
+
 def test_texts_of_documents_are_no_formulas(tmp_path):
     """Catches a token that a spreadsheet would run, and one that is another after reading."""
     path = tmp_path / "a.csv"

@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -21,7 +22,7 @@ NUMBERS = ("step", "layer", "value", "low", "high")
 NEEDED = dict.fromkeys((*PLACE, "metric"), str) | dict.fromkeys(NUMBERS, float)
 """Columns of ``interchange.csv``, and of ``controls.csv``, that are read."""
 
-WORDS = ("step", *(name for name in PLACE if name != "layer"))
+WORDS = ("step", *(name for name in PLACE if name != "layer"), "metric")
 """Those of them that every row has; the embedding is in no layer."""
 
 ATTENTION = dict.fromkeys(("matrix", "source_token"), str)
@@ -121,7 +122,6 @@ def _read_interchange(folder: RunFolder) -> pd.DataFrame:
     path, remedy = folder.interchange, written_by("intervene")
     table = read_table(path, NEEDED, remedy)
     try:
-        table = table[table["metric"].notna()]  # an incomplete last line
         for name in WORDS:
             if table[name].isna().any():
                 raise UserError(f"a row without its {name}")
@@ -133,6 +133,20 @@ def _read_interchange(folder: RunFolder) -> pd.DataFrame:
     except ValueError as error:
         raise damaged(path, error, remedy) from None
     return table
+
+
+def read_analysis(path: pathlib.Path, columns: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    """A table of an analysis.
+
+    Args:
+        path: The file, which has the name of the analysis.
+        columns: Columns that it must have, as `files.read_table` takes them.
+
+    Raises:
+        UserError: If it is damaged.
+    """
+    how = TOKENS if path.stem == "attention" else {}
+    return read_table(path, columns, written_by("evaluate"), **how)
 
 
 def names(folders: Sequence[RunFolder]) -> list[str]:

@@ -11,13 +11,13 @@ from markupsafe import Markup
 from mecheval_jax import programs
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.verdict.readings import look_up_site
-from mecheval_jax.files import damaged, read_table
+from mecheval_jax.files import damaged
 from mecheval_jax.reporting.figures import run_figures as figures
 from mecheval_jax.reporting.figures.analyses import FIGURES
 from mecheval_jax.reporting.figures.saving import picture, save
 from mecheval_jax.reporting.html import cost_tables, reading, run_tables
 from mecheval_jax.reporting.html.drawn_document import drawn, fits, read_lines, restored_lines
-from mecheval_jax.reporting.html.reading import ATTENTION, TOKENS, Reported
+from mecheval_jax.reporting.html.reading import ATTENTION, Reported
 from mecheval_jax.reporting.terminal import tables
 from mecheval_jax.store.provenance import command_of
 from mecheval_jax.store.remedies import written_by
@@ -103,7 +103,7 @@ def analyses(
 ) -> Iterator[tuple[str, Markup]]:
     """Draw the figure of every analysis, or of those of some names, that has tables."""
     found = {
-        path.stem: read_table(path, **(TOKENS if path.stem == "attention" else {}))
+        path.stem: reading.read_analysis(path)
         for path in sorted(run.folder.analyses.glob("*.csv"))
         if names is None or path.stem in names
     }
@@ -143,7 +143,7 @@ def asked(run: Reported, brief: bool = False) -> dict[str, Any]:
         drawings["restored"] = drawn(document, lines)
     path = run.folder.analyses / "attention.csv"
     if path.exists():
-        rows = read_table(path, ATTENTION, **TOKENS)
+        rows = reading.read_analysis(path, ATTENTION)
         if fits(document, rows):
             drawings["read"] = drawn(document, read_lines(document, rows))
     return {
