@@ -67,9 +67,12 @@ class Experiment:
                 f"{field} is {count}, and split {split!r} has {there} documents"
                 for field, split, count, there in too_many
             )
-            # Fields, and no flags: programs that read a run's folder have others than --config.
+            # Programs that read a run's folder have other flags than those of a config.
             most = ", ".join(f"{field}={there}" for field, _, _, there in too_many)
-            raise UserError(f"{told}: give {most} or less, or more documents")
+            flags = " ".join(f"--config.{field}={there}" for field, _, _, there in too_many)
+            raise UserError(
+                f"{told}: give {most} or less (beside --config=...: {flags}), or more documents"
+            )
 
     @classmethod
     def from_config(cls, config: ConfigDict | Mapping[str, Any]) -> "Experiment":

@@ -12,7 +12,7 @@ from tests.support import document_lines, small
 
 
 def test_more_documents_than_there_are(tmp_path):
-    """Catches a flag of one program that is advised by all."""
+    """Catches a flag of one program that is advised by all, and a number without its flag."""
     path = document_lines.write(tmp_path, *document_lines.many(300))
     values = {"task": {"name": "documents", "path": path}, "evaluation.roles": ("key", "value")}
     changes = {"evaluation.documents": 5, "training.evaluation_documents": 5}
@@ -22,7 +22,8 @@ def test_more_documents_than_there_are(tmp_path):
     there = experiment.task.sizes()["test"]
     assert str(raised.value) == (
         f"evaluation.documents is 5000, and split 'test' has {there} documents: give "
-        f"evaluation.documents={there} or less, or more documents"
+        f"evaluation.documents={there} or less (beside --config=...: "
+        f"--config.evaluation.documents={there}), or more documents"
     )
 
 
