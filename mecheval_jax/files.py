@@ -72,9 +72,12 @@ def draft_of(path: pathlib.Path) -> Iterator[pathlib.Path]:
     try:
         yield draft
         draft.replace(path)
-    except BaseException:  # half a file would take the place that is lacking
+    except BaseException as error:  # half a file would take the place that is lacking
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
+        # The system names no file of a write that has no room, and a program may have two folders.
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error.filename = os.fspath(path)
         raise
 
 

@@ -1,5 +1,6 @@
 """Files that are whole or not there."""
 
+import errno
 import os
 import pathlib
 import socket
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mecheval_jax import files
+from mecheval_jax import files, machine
 from mecheval_jax.errors import UserError
 
 
@@ -28,6 +29,19 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path):
     assert files.read_json(path) == {"step": 1}
     assert list(tmp_path.iterdir()) == [path]  # not half a file on a disk that is full
     assert not files.is_draft(path)
+
+
+def test_a_full_disk_is_that_of_the_file(tmp_path, monkeypatch):
+    """Catches another folder of the program that is named where the one written to is full."""
+
+    def refuse(path, content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # a write names no file
+
+    monkeypatch.setattr(pathlib.Path, "write_bytes", refuse)
+    with pytest.raises(OSError, match="No space") as caught:
+        files.write_text(tmp_path / "comparison.csv", "a")
+    told = str(machine.explain(caught.value, "the/other/folder"))
+    assert told.startswith(f"{tmp_path / 'comparison.csv'}: No space left on device: make room")
 
 
 def test_drafts_of_processes_that_were_killed_are_removed(tmp_path):
