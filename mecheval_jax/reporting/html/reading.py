@@ -47,6 +47,7 @@ class Reported:
         metrics: Rows of ``metrics.jsonl``.
         table: Last step of ``interchange.csv``; None if there is none.
         history: All steps of ``interchange.csv``; None if there is only one.
+        home: Folder that its tables and figures are written into.
     """
 
     name: str
@@ -58,11 +59,17 @@ class Reported:
     metrics: list[dict[str, Any]]
     table: pd.DataFrame | None
     history: pd.DataFrame | None
+    home: pathlib.Path
 
     @property
     def floors(self) -> dict[str, float]:
         """Accuracies of heuristics without recall, if they are known."""
         return self.summary.get("floors", {})
+
+    @property
+    def figures(self) -> pathlib.Path:
+        """Folder of its figures."""
+        return self.home / self.folder.figures.name
 
     @property
     def steps(self) -> int:
@@ -92,6 +99,7 @@ def read(folder: RunFolder, name: str) -> Reported:
         folder.read_metrics(),
         None if table is None else newest(table),
         table if table is not None and table["step"].nunique() > 1 else None,
+        folder.path,
     )
 
 
