@@ -7,7 +7,7 @@ import pytest
 
 from configs.base import base
 from mecheval_jax.errors import UserError
-from mecheval_jax.experiment import Experiment, documents_asked
+from mecheval_jax.experiment import Experiment, difference_words, documents_asked
 from tests.support import document_lines, small
 
 
@@ -56,6 +56,20 @@ def test_values_that_cannot_be(path, value, message):
         sections["task"]["key_vocabulary"] = 128
     with pytest.raises(UserError, match=message):
         Experiment.from_config(sections)
+
+
+def test_fields_that_differ_are_counted():
+    """Catches a list of differences that ends in silence."""
+    one = small.experiment()
+    few = {"training.seed": 5, "training.batch_size": 3, "training.steps": 7, "task.pairs": 3}
+    few["training.data_seed"] = 8
+    words = difference_words(one, small.experiment(few))
+    assert len(words) == 5
+    assert words[0].startswith("task.pairs is ")
+    more = few | {"training.learning_rate": 0.5, "training.weight_decay": 0.3}
+    words = difference_words(one, small.experiment(more))
+    assert len(words) == 5
+    assert words[-1] == "and 3 fields more"
 
 
 def test_missing_parts_are_named():
