@@ -17,7 +17,9 @@ from mecheval_jax import command_line
 
 CONFIG = command_line.define_config()
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the tables.", required=True)
-MIXERS = flags.DEFINE_list("mixers", [], "Architectures to compare; the config's if not given.")
+MIXERS = flags.DEFINE_list(
+    "mixers", [], "Architectures to compare, hybrids in quotes; the config's if not given."
+)
 LENGTHS = flags.DEFINE_list("lengths", None, "Lengths of context; 128 to 32,768 if not given.")
 PROGRAMS = flags.DEFINE_list(
     "programs", None, "Programs: training, prefill, decode; all if not given."

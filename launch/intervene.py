@@ -22,7 +22,9 @@ STEPS = flags.DEFINE_list(
 )
 ROLES = flags.DEFINE_list("roles", None, "Positions at which activations are exchanged.")
 CORRUPTIONS = flags.DEFINE_list("corruptions", None, "Roles whose token is replaced.")
-DIRECTIONS = flags.DEFINE_list("directions", None, "restore, damage, or both.")
+DIRECTIONS = flags.DEFINE_list(
+    "directions", None, "restore, damage, or restore,damage, which is both of them."
+)
 DOCUMENTS = flags.DEFINE_integer("documents", None, "Evaluation documents.")
 SPLIT = flags.DEFINE_string(
     "split", None, "Split: train, dev or test; new documents of it, but for those of a file."

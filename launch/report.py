@@ -7,7 +7,8 @@ given, the first one's folder that is there), with a comparison before the singl
 of a sweep is a run there, also if the sweep is the only one: the report of a sweep as such, whose
 links lead into its folder, is in that folder alone. tables/ (CSV, Markdown, LaTeX) and figures/
 (PNG, SVG, PDF) are written into the folder of each run, and those that compare runs beside the
-report; for a paper in a chosen size and font:
+report. With --output all is written there, and the folders of the runs may be read-only. For a
+paper in a chosen size and font:
 
     python -m launch.report --workdir=DIR --figure_width=3.3 --font="DejaVu Serif" --font_size=8
 """

@@ -29,7 +29,7 @@ from mecheval_jax.experiment import Experiment, documents_asked
 from mecheval_jax.files import damaged, make_workdir, write_table, write_text
 from mecheval_jax.forms import mismatch
 from mecheval_jax.reporting.table import Column, Table, with_ends
-from mecheval_jax.reporting.terminal.tables import number, percent
+from mecheval_jax.reporting.terminal.tables import MISSING, number, percent
 from mecheval_jax.statistics.intervals import difference_of_estimates, wilson
 from mecheval_jax.store.final_evidence import evidence_words, with_final_verdict
 from mecheval_jax.store.forms import ACCURACY
@@ -51,12 +51,11 @@ COLUMNS = (
 """Columns of ``comparison.csv``; the difference is the value less that of ``against``."""
 
 SHOWN = (
-    *map(Column, ("task", "folder", "name", "metric")),
+    *map(Column, ("task", "folder", "name", "verdict", "metric")),
     Column("value", form=percent, ends=True),
     Column("difference", form=percent, ends=True),
     Column("against"),
     Column("floor", form=percent),
-    Column("verdict"),
     Column("probability", form=number),
     Column("mixer"),
     *(Column(name, form="{:g}".format) for name in ("width", "layers")),
@@ -145,12 +144,35 @@ def compare(workdirs: Sequence[str | os.PathLike]) -> Comparison:
     sections: dict[str, list[Entry]] = {}
     for entry in entries:
         sections.setdefault(entry.task, []).append(entry)
-    rows = [
-        row
-        for number, section in enumerate(sections.values(), 1)
-        for row in _rows(f"{number} {section[0].experiment.task_name}", section)
+    names = _task_names([section[0].experiment for section in sections.values()])
+    named = zip(names, sections.values(), strict=True)
+    return Comparison([row for name, section in named for row in _rows(name, section)], left_out)
+
+
+def _task_names(experiments: Sequence[Experiment]) -> list[str]:
+    """Names of tasks, with a number and, of several of one kind, the options that they differ in.
+
+    Args:
+        experiments: An experiment of each task.
+    """
+    fields = [
+        {
+            **{name: value for name, value in each.as_dict()["task"].items() if value is not None},
+            "split": each.evaluation.split,
+        }
+        for each in experiments
     ]
-    return Comparison(rows, left_out)
+    names = []
+    for place, (own, each) in enumerate(zip(fields, experiments, strict=True), 1):
+        alike = [one for one in fields if one["name"] == own["name"]]
+        told = [
+            f"{field} {own.get(field, MISSING)}"
+            for field in dict.fromkeys(itertools.chain(*alike))
+            if field != each.task.hash_field
+            and any(one.get(field) != own.get(field) for one in alike)
+        ]
+        names.append(", ".join((f"{place} {each.task_name}", *told)))
+    return names
 
 
 def write(found: Comparison, output: str | os.PathLike) -> None:

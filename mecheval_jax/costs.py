@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from mecheval_jax.console import say
+from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.cost.crossovers import crossover_rows
 from mecheval_jax.evaluation.cost.measure import (
     CostOptions,
@@ -137,8 +138,17 @@ def _is_outdated(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 
 
 def models_of(model: ModelConfig, mixers: Sequence[str]) -> dict[str, ModelConfig]:
-    """Configs that differ in their mixers alone, by their names."""
-    names = mixers or (model.mixer,)
+    """Configs that differ in their mixers alone, by their names.
+
+    Raises:
+        UserError: If one is named twice, as where the parts of a hybrid are taken for two.
+    """
+    names = tuple(mixers) or (model.mixer,)
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise UserError(
+            f"mixers names {twice[0]} twice: each is measured once; a hybrid stands in quotes, "
+            f"""--mixers='{twice[0]},"mamba,attention"'"""
+        )
     return {name: dataclasses.replace(model, **model.changes_to(name)) for name in names}
 
 

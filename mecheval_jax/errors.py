@@ -60,13 +60,15 @@ def choose(kind: str, value: Any, valid: Iterable[str]) -> str:
         valid: Valid values.
 
     Raises:
-        UserError: If it is not; the message names the most similar valid value and all others.
+        UserError: If it is not; the message names the most similar valid value, whatever its
+            capitals, and all others.
     """
     choices = list(valid)
     if value in choices:
         return value
-    nearest = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
-    hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
+    in_small = {str(choice).lower(): choice for choice in reversed(choices)}
+    nearest = difflib.get_close_matches(str(value).lower(), in_small, n=1, cutoff=0.5)
+    hint = f" (did you mean {in_small[nearest[0]]!r}?)" if nearest else ""
     raise UserError(f"unknown {kind} {value!r}{hint}: valid are {', '.join(choices)}")
 
 

@@ -67,9 +67,12 @@ class Experiment:
                 f"{field} is {count}, and split {split!r} has {there} documents"
                 for field, split, count, there in too_many
             )
-            # Fields, and no flags: programs that read a run's folder have others than --config.
+            # Programs that read a run's folder have other flags than those of a config.
             most = ", ".join(f"{field}={there}" for field, _, _, there in too_many)
-            raise UserError(f"{told}: give {most} or less, or more documents")
+            flags = " ".join(f"--config.{field}={there}" for field, _, _, there in too_many)
+            raise UserError(
+                f"{told}: give {most} or less (beside --config=...: {flags}), or more documents"
+            )
 
     @classmethod
     def from_config(cls, config: ConfigDict | Mapping[str, Any]) -> "Experiment":
@@ -255,14 +258,24 @@ def difference_words(
 ) -> list[str]:
     """Fields that differ, in words: ``model.width is 32 there and 64 here``.
 
+    Of more than `MOST_WORDS` the last one says how many are left out.
+
     Args:
         first: Experiment of the first place.
         second: Experiment of the second place.
         places: Names of the places.
         ignored: Beginnings of the fields that may differ.
     """
-    return [
+    found = [
         f"{name} is {one!r} {places[0]} and {other!r} {places[1]}"
         for name, one, other in differences(first, second)
         if not name.startswith(ignored)
     ]
+    if len(found) <= MOST_WORDS:
+        return found
+    kept = found[: MOST_WORDS - 1]
+    return [*kept, f"and {len(found) - len(kept)} fields more"]
+
+
+MOST_WORDS = 5
+"""Number of fields that differ which a message can say."""

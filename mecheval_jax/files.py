@@ -72,9 +72,12 @@ def draft_of(path: pathlib.Path) -> Iterator[pathlib.Path]:
     try:
         yield draft
         draft.replace(path)
-    except BaseException:  # half a file would take the place that is lacking
+    except BaseException as error:  # half a file would take the place that is lacking
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
+        # The system names no file of a write that has no room, and a program may have two folders.
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error.filename = os.fspath(path)
         raise
 
 
@@ -273,6 +276,10 @@ def read_table(
 ) -> "pd.DataFrame":
     """Read a CSV file, of whose cells only the empty ones are missing: NA may be a role's name.
 
+    A file whose last line has no end was cut off: what is left of it may look whole.
+
+    A file whose last line has no end was cut off: what is left of it may look whole.
+
     Args:
         path: File that is read.
         columns: Columns that it must have, each with `float` where its cells must be numbers or
@@ -289,6 +296,8 @@ def read_table(
         options |= {"keep_default_na": False, "na_values": [""]}
     try:
         with open_file(path) as file:
+            if not _ends_a_line(file):
+                raise ValueError("its last line has no end, as where it was cut off")
             table = pd.read_csv(file, encoding="utf-8", **options).rename(columns=_unguarded)
         for name, kind in (columns or {}).items():
             if name not in table:
@@ -305,6 +314,15 @@ def read_table(
         raise damaged(path, one_line(error, 300), remedy) from None
     texts = table.select_dtypes(["object", "string"])
     return table.assign(**{name: texts[name].map(_unguarded) for name in texts})
+
+
+def _ends_a_line(file: BinaryIO) -> bool:
+    """Whether nothing, or the end of a line, is the last of a file, which is then at its start."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(size - 1, 0))
+    last = file.read(1)
+    file.seek(0)
+    return last in (b"", b"\n", b"\r")
 
 
 def open_file(path: pathlib.Path) -> BinaryIO:

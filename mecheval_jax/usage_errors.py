@@ -1,5 +1,6 @@
 """What is wrong with a command line, in one line: flags, and the config file behind one of them."""
 
+import itertools
 import math
 import os
 import re
@@ -48,8 +49,30 @@ def check_values() -> None:
         values = flag.value if isinstance(flag.value, list) else [flag.value]
         if not values or any(isinstance(value, str) and not value.strip() for value in values):
             raise UserError(f"--{name} is empty: give a value ({_help(name)})")
+        for value in values:
+            if isinstance(value, str) and _is_flag(value):
+                raise UserError(_without_value(name, value))
         if any(isinstance(value, float) and not math.isfinite(value) for value in values):
             raise UserError(f"--{name} is {values[0]}: it must be a finite number")
+
+
+def _is_flag(text: str) -> bool:
+    """Whether a text is a flag of this program, which another one took for its value."""
+    name = text.removeprefix("--").partition("=")[0]
+    return text.startswith("--") and (name in flags.FLAGS or name.startswith(f"{CONFIG}."))
+
+
+def _without_value(name: str, follows: str) -> str:
+    return f"--{name} is given without a value, and {follows} follows: {_help(name)}"
+
+
+def _taken_for_values(arguments: Sequence[str]) -> Iterator[str]:
+    """What to say of each flag that takes the next flag for its value."""
+    for argument, follows in itertools.pairwise(arguments):
+        name = argument.removeprefix("--")
+        takes_one = argument.startswith("--") and name in flags.FLAGS
+        if takes_one and not flags.FLAGS[name].boolean and _is_flag(follows):
+            yield _without_value(name, follows)
 
 
 def _help(name: str) -> str:
@@ -66,6 +89,8 @@ def explain(error: BaseException, path: str | None, arguments: Sequence[str]) ->
         path: The value of ``--config`` as it was typed; None if it was not given.
         arguments: The command line.
     """
+    if told := next(_taken_for_values(arguments), None):
+        return told
     links = list(_all_links(error))
     mistakes = [link for link in links if isinstance(link, UserError)]
     if mistakes:
@@ -165,6 +190,8 @@ def _of_unknown_flag(error: flags.UnrecognizedFlagError, path: str | None) -> st
 
 def _in_our_words(text: str) -> str:
     """The error of a flag whose value cannot be read, with what it takes."""
+    if last := re.fullmatch(r"Missing value for flag --(\S+)", text.strip()):
+        return f"--{last[1]} is given without a value: {_help(last[1])}"
     for said, takes in CANNOT_BE_READ.items():
         if flag := re.match(rf"flag (--\S+?=.*?): \W*{re.escape(said)}", text, re.DOTALL):
             return f"{flag[1]}: it takes {takes}"

@@ -127,7 +127,8 @@ def test_tasks_are_never_mixed(tmp_path):
         make_run(tmp_path / "c", 0.6, 0.55, 0.65, {"task.pairs": 3, "model.width": 8}),
     ]
     found = comparison.compare(runs)
-    assert {row["task"] for row in found.rows} == {"1 associative_recall", "2 associative_recall"}
+    names = {"1 associative_recall, pairs 2", "2 associative_recall, pairs 3"}
+    assert {row["task"] for row in found.rows} == names  # which no number alone tells apart
     assert [row["against"] for row in found.rows] == [None, None, f"{runs[1]}: b"]
 
 

@@ -1,6 +1,7 @@
 """Costs of architectures as a folder of tables."""
 
 import dataclasses
+import re
 import time
 
 import pandas as pd
@@ -23,6 +24,19 @@ def test_shapes_differ_in_their_mixers_alone():
     assert shapes["based"].mixer_options == {"kernel": 2}
     assert shapes["attention"].positions == "learned"
     assert not shapes["attention"].mixer_options
+
+
+def test_a_mixer_that_is_named_twice():
+    """Catches a hybrid without quotes, which is measured as its parts in silence."""
+    named = """a hybrid stands in quotes, --mixers='based,"mamba,attention"'"""
+    with pytest.raises(UserError, match=re.escape(named)):
+        costs.models_of(SMALL, ["attention", "based", "mamba", "based"])
+    assert list(
+        costs.models_of(dataclasses.replace(SMALL, layers=2), ["based", "based,attention"])
+    ) == [
+        "based",
+        "based,attention",
+    ]
 
 
 def test_a_folder_of_tables(tmp_path):

@@ -18,6 +18,15 @@ def test_choose():
         choose("mixer", "xyz", iter(["mamba"]))
 
 
+def test_capitals_are_no_other_name():
+    """Catches a suggestion that fails for a name in capitals, or is not spelled as it is valid."""
+    for given in ("Mamba", "MAMBA", "Mambo"):
+        with pytest.raises(UserError, match=r"\(did you mean 'mamba'\?\): valid are"):
+            choose("mixer", given, ["attention", "mamba"])
+    with pytest.raises(UserError, match=r"did you mean 'B'"):
+        choose("site", "b", ["B", "C"])
+
+
 def test_a_value_is_shown_on_one_line():
     """Catches a message that an array, a long text or a number without end tears apart."""
     assert shown(np.eye(2)) == "array([[1., 0.], [0., 1.]])"

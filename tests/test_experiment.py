@@ -7,12 +7,12 @@ import pytest
 
 from configs.base import base
 from mecheval_jax.errors import UserError
-from mecheval_jax.experiment import Experiment, documents_asked
+from mecheval_jax.experiment import Experiment, difference_words, documents_asked
 from tests.support import document_lines, small
 
 
 def test_more_documents_than_there_are(tmp_path):
-    """Catches a flag of one program that is advised by all."""
+    """Catches a flag of one program that is advised by all, and a number without its flag."""
     path = document_lines.write(tmp_path, *document_lines.many(300))
     values = {"task": {"name": "documents", "path": path}, "evaluation.roles": ("key", "value")}
     changes = {"evaluation.documents": 5, "training.evaluation_documents": 5}
@@ -22,7 +22,8 @@ def test_more_documents_than_there_are(tmp_path):
     there = experiment.task.sizes()["test"]
     assert str(raised.value) == (
         f"evaluation.documents is 5000, and split 'test' has {there} documents: give "
-        f"evaluation.documents={there} or less, or more documents"
+        f"evaluation.documents={there} or less (beside --config=...: "
+        f"--config.evaluation.documents={there}), or more documents"
     )
 
 
@@ -55,6 +56,20 @@ def test_values_that_cannot_be(path, value, message):
         sections["task"]["key_vocabulary"] = 128
     with pytest.raises(UserError, match=message):
         Experiment.from_config(sections)
+
+
+def test_fields_that_differ_are_counted():
+    """Catches a list of differences that ends in silence."""
+    one = small.experiment()
+    few = {"training.seed": 5, "training.batch_size": 3, "training.steps": 7, "task.pairs": 3}
+    few["training.data_seed"] = 8
+    words = difference_words(one, small.experiment(few))
+    assert len(words) == 5
+    assert words[0].startswith("task.pairs is ")
+    more = few | {"training.learning_rate": 0.5, "training.weight_decay": 0.3}
+    words = difference_words(one, small.experiment(more))
+    assert len(words) == 5
+    assert words[-1] == "and 3 fields more"
 
 
 def test_missing_parts_are_named():

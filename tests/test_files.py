@@ -1,5 +1,6 @@
 """Files that are whole or not there."""
 
+import errno
 import os
 import pathlib
 import socket
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mecheval_jax import files
+from mecheval_jax import files, machine
 from mecheval_jax.errors import UserError
 
 
@@ -28,6 +29,19 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path):
     assert files.read_json(path) == {"step": 1}
     assert list(tmp_path.iterdir()) == [path]  # not half a file on a disk that is full
     assert not files.is_draft(path)
+
+
+def test_a_full_disk_is_that_of_the_file(tmp_path, monkeypatch):
+    """Catches another folder of the program that is named where the one written to is full."""
+
+    def refuse(path, content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # a write names no file
+
+    monkeypatch.setattr(pathlib.Path, "write_bytes", refuse)
+    with pytest.raises(OSError, match="No space") as caught:
+        files.write_text(tmp_path / "comparison.csv", "a")
+    told = str(machine.explain(caught.value, "the/other/folder"))
+    assert told.startswith(f"{tmp_path / 'comparison.csv'}: No space left on device: make room")
 
 
 def test_drafts_of_processes_that_were_killed_are_removed(tmp_path):
@@ -90,6 +104,23 @@ def test_tables_are_what_was_written(tmp_path):
     files.write_text(path, "")
     with pytest.raises(UserError, match=r"a\.csv is damaged: .*; write it again"):
         files.read_table(path, remedy="write it again")
+
+
+@pytest.mark.parametrize("lost", [1, 2, 9])
+def test_a_table_that_was_cut_off_is_damaged(tmp_path, lost):
+    """Catches a table without its last rows, or a number without its last digits, taken for all."""
+    path = tmp_path / "a.csv"
+    files.write_table(path, pd.DataFrame({"name": ["a", "b"], "value": [0.512, 0.25]}))
+    path.write_bytes(path.read_bytes()[:-lost])
+    with pytest.raises(UserError, match=r"a\.csv is damaged: its last line has no end.*; again"):
+        files.read_table(path, remedy="again")
+
+
+def test_lines_of_a_spreadsheet_end(tmp_path):
+    """Catches a table that was saved with other ends of lines and is taken for one cut off."""
+    for end in ("\r\n", "\r"):
+        (tmp_path / "a.csv").write_bytes(f"name,value{end}a,0.5{end}".encode())
+        assert files.read_table(tmp_path / "a.csv")["value"].tolist() == [0.5]
 
 
 def test_texts_of_documents_are_no_formulas(tmp_path):

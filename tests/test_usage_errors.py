@@ -88,6 +88,25 @@ FLAGS = {
         "--config.training=abc: it takes a value as Python writes it",
     ),
     "neither true nor false": (["status", "--json=maybe", "--workdir=x"], "takes True or False"),
+    "the last flag without its value": (
+        ["intervene", "--workdir=x", "--sites"],
+        "--sites is given without a value: Sites; the components",
+    ),
+    "a flag for the value of another": (
+        ["intervene", "--sites", "--workdir=x"],
+        "--sites is given without a value, and --workdir=x follows",
+    ),
+    "a flag that nothing lacks for the value of another": (
+        ["intervene", "--workdir=x", "--roles", "--sites=all"],
+        "--roles is given without a value, and --sites=all follows",
+    ),
+    "a field for the value of a flag": (
+        ["cost", RECALL, "--workdir={}/w", "--mixers", "--config.model.width=8"],
+        "--mixers is given without a value, and --config.model.width=8 follows",
+    ),
+    "a flag for a config": (
+        ["train", "--config", "--workdir={}/w"], "--config is given without a value, and --workdir="
+    ),
     "two folders": (["status", "{}", "x"], "--workdir is given 2 times"),
     "two configs": (["inspect", "recall", "--config=configs/base.py"], "--config is given 2 times"),
 }  # fmt: skip

@@ -26,30 +26,36 @@ def site_paths(config: ModelConfig) -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=64)
 def _site_paths(config: ModelConfig) -> tuple[str, ...]:
+    called: list[str] = []
+
     def activations() -> dict[str, jax.Array]:
         params, tokens = initialize(config, jax.random.key(0)), jnp.zeros((1, 1), jnp.int32)
-        return apply_captured(LanguageModel(config), {"params": params}, tokens)[1]
+        found = apply_captured(LanguageModel(config), {"params": params}, tokens)[1]
+        called.extend(found)  # here they are in the order of their calls: jax sorts what it gives
+        return found
 
-    paths = set(jax.eval_shape(activations))
+    jax.eval_shape(activations)
     order = ["embedding"]
     for layer in range(config.layers):
-        inner = _in_order(layer, config.build_mixer(layer), paths)
+        inner = _in_order(layer, config.build_mixer(layer), called)
         for component in config.components(layer):
             order.extend(inner if component == "mixer_output" else ())
             order.append(SitePath(layer, component).path)
     order.append("final_norm")
-    if set(order) != paths:
-        raise RuntimeError(f"sites without a place in the order: {sorted(set(order) ^ paths)}")
+    if unplaced := set(order) ^ set(called):
+        raise RuntimeError(f"sites without a place in the order: {sorted(unplaced)}")
     return tuple(order)
 
 
-def _in_order(layer: int, mixer: nn.Module, paths: set[str]) -> list[str]:
-    """Sites inside a mixer: in the order of its ``SITES``, then any others by name."""
-    sites = ((path, SitePath.parse(path)) for path in paths)
-    inside = {path for path, site in sites if site.layer == layer and site.in_mixer}
+def _in_order(layer: int, mixer: nn.Module, called: list[str]) -> list[str]:
+    """Sites inside a mixer: in the order of its ``SITES``, then any others in that of their calls.
+
+    A mixer of the user's own may have no ``SITES``.
+    """
+    sites = ((path, SitePath.parse(path)) for path in called)
+    inside = [path for path, site in sites if site.layer == layer and site.in_mixer]
     known = [in_mixer(layer, name) for name in getattr(mixer, "SITES", ())]
-    known = [path for path in known if path in inside]
-    return [*known, *sorted(inside - set(known))]
+    return list(dict.fromkeys([path for path in known if path in inside] + inside))
 
 
 def path_of(address: str) -> str:

@@ -133,7 +133,8 @@ def positions_mask(
             after the second.
 
     Raises:
-        UserError: If the positions are of another number of documents, or a mask of other tokens.
+        UserError: If the positions are of another number of documents, or a mask of other tokens,
+            or one is behind the last token.
     """
     mask = _of_documents(positions, shape)
     if mask.dtype != bool:
@@ -147,14 +148,24 @@ def _of_documents(
 ) -> Shaped[Array, "..."]:
     """The same positions, which have to be of the documents of an activation [batch, length, ...].
 
-    Broadcasting would take the positions of one document for those of all.
+    Broadcasting would take the positions of one document for those of all, and a position behind
+    the last one would choose nothing. Traced positions are not looked at.
     """
     positions = check_positions(positions)
     own = positions.shape
     if own[0] != shape[0]:
         raise UserError(f"positions of {own[0]} documents: the activations are of {shape[0]}")
-    if positions.dtype == bool and own != shape[:2]:
-        raise UserError(f"the mask is {list(own)}, the activations {list(shape[:2])}")
+    if positions.dtype == bool:
+        if own != shape[:2]:
+            raise UserError(f"the mask is {list(own)}, the activations {list(shape[:2])}")
+    elif not isinstance(positions, jax.core.Tracer):
+        beyond = np.argwhere(np.asarray(positions) >= shape[1])
+        if len(beyond):
+            where = tuple(beyond[0])
+            raise UserError(
+                f"position {positions[where]} of document {where[0]}: valid are 0 to "
+                f"{shape[1] - 1}, and negative ones for none"
+            )
     return positions
 
 

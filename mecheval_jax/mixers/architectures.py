@@ -173,6 +173,12 @@ def _known(name: str) -> Architecture:
 def _own(path: str) -> Architecture:
     """The architecture of a class given as ``module:Class``."""
     module, _, name = path.partition(":")
+    if module.endswith(".py"):
+        stem = module.removesuffix(".py").rpartition("/")[2]
+        raise UserError(
+            f"model.mixer {path!r} names a file: give {stem}:{name}, an import path without .py, "
+            "with the file's folder on PYTHONPATH"
+        )
     try:
         imported = importlib.import_module(module)
         if not hasattr(imported, name):
@@ -182,11 +188,9 @@ def _own(path: str) -> Architecture:
     # Of the user's own file, which may raise anything, or end the program as a script does.
     except (Exception, SystemExit) as error:
         said = f"{error}" if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        if isinstance(error, ModuleNotFoundError):
-            said = (
-                f"{error}; it is module:Class, and the folder of the module's file must be on "
-                "PYTHONPATH"
-            )
+        if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+            file = f"{module.replace('.', '/')}.py"
+            said = f"{error}; it is module:Class, and the folder of {file} must be on PYTHONPATH"
         raise UserError(f"model.mixer {path!r} cannot be imported: {said}") from error
     mixer = getattr(imported, name)
     if not _is_module(mixer):

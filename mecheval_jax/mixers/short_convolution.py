@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array, Float, PyTree
+from mecheval_jax.errors import UserError
 from mecheval_jax.mesh_axes import MODEL
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.projection import is_cut, slices
@@ -29,6 +30,11 @@ class ShortConvolution(nn.Module):
     width: int
     kernel: int
     use_bias: bool = True
+
+    def __post_init__(self):
+        if self.kernel < 1:  # built-in mixers without one make none; one's own may ask for it
+            raise UserError(f"a short convolution of {self.kernel} taps: at least 1")
+        super().__post_init__()
 
     def setup(self):
         # Taps and bias are uniform on +-1/sqrt(kernel), as in PyTorch.

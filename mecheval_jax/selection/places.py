@@ -14,6 +14,7 @@ from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.evaluation.verdict.readings import summary_has_learned
 from mecheval_jax.files import read_table
 from mecheval_jax.selection.table import chosen_member
+from mecheval_jax.store.remedies import written_by
 from mecheval_jax.store.results import record_grid
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupFolder
@@ -37,7 +38,10 @@ def measure_places(group: GroupFolder) -> None:
     folder = RunFolder(group.member(chosen["member"]))
     if not summary_has_learned(folder.read_finished()):
         return
-    if not folder.interchange.exists() or read_table(folder.interchange).empty:
+    if (
+        not folder.interchange.exists()
+        or read_table(folder.interchange, remedy=written_by("intervene")).empty
+    ):
         _measure_grid(folder)
     if not (folder.analyses / "attention.csv").exists():
         _measure_attention(folder)

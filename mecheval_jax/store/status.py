@@ -24,7 +24,7 @@ from mecheval_jax.store.left_out import LeftOut
 from mecheval_jax.store.lock import held_by
 from mecheval_jax.store.metrics import dev_rows, read_rows
 from mecheval_jax.store.provenance import command_of
-from mecheval_jax.store.remedies import AS_IT_WAS
+from mecheval_jax.store.remedies import AS_IT_WAS, NOT_NEEDED
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupStatus, SweepFolder
 
@@ -193,8 +193,7 @@ def _of_sweep(folder: SweepFolder, patience: float) -> Overview:
         groups.append(NamedStatus(group["name"], group["title"], status))
     best = _best_member(folder, groups, content["members"], left_out)
     program = "choose" if is_choice(folder.path) else "sweep"
-    known = functools.partial(_command, folder.provenance, program)
-    resume = left_out.part(folder.provenance.stem, known, None)
+    resume = _command(folder.provenance, program, left_out)
     chosen_by = held_by(folder.path, CHOICE)
     return Overview(str(folder.path), groups, best, resume, left_out, chosen_by)
 
@@ -258,7 +257,9 @@ def _of_run(folder: RunFolder, patience: float) -> Overview:
     best = None if best is None else Best(folder.name, 0, best, {})
     groups = [NamedStatus(folder.name, title, status)]
     program = "sweep" if folder.member.exists() else "train"
-    return Overview(str(folder.path), groups, best, _command(folder.provenance, program), {})
+    left_out = LeftOut(aloud=False)
+    resume = _command(folder.provenance, program, left_out)
+    return Overview(str(folder.path), groups, best, resume, left_out)
 
 
 def _age(process: int) -> float | None:
@@ -272,5 +273,7 @@ def _age(process: int) -> float | None:
     return time.clock_gettime(time.CLOCK_BOOTTIME) - began / os.sysconf("SC_CLK_TCK")
 
 
-def _command(provenance: pathlib.Path, program: str) -> str | None:
-    return command_of(read_json(provenance, PROVENANCE, absent={}), program)
+def _command(provenance: pathlib.Path, program: str, left_out: LeftOut) -> str | None:
+    """The command that goes on, for which a status does not end where it cannot be read."""
+    read = functools.partial(read_json, provenance, PROVENANCE, absent={}, remedy=NOT_NEEDED)
+    return command_of(left_out.part(provenance.stem, read, {}), program)

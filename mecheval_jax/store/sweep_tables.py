@@ -118,7 +118,9 @@ def _write(folder: SweepFolder, found: Sequence[GroupFolder]) -> SweepTables:
         raise UserError("; ".join(left_out.values()))
     # Tables are joined as text, so that numbers do not change by reading and writing.
     how = {"dtype": str, "keep_default_na": False}
-    texts = pd.concat([read_table(group.table, MEMBER_TEXTS, **how) for group in whole])
+    texts = pd.concat(
+        [read_table(group.table, MEMBER_TEXTS, WRITTEN_AGAIN, **how) for group in whole]
+    )
     texts["member"] = pd.to_numeric(texts["member"]).astype(int)  # a spreadsheet may write 1.0
     texts = texts.sort_values("member", kind="stable")
     write_table(folder.table, with_shapes(texts, content))

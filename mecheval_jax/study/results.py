@@ -22,6 +22,7 @@ from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import hash_of, read_table
 from mecheval_jax.site_path import SitePath, in_mixer
 from mecheval_jax.store.metrics import last_dev
+from mecheval_jax.store.remedies import written_by
 from mecheval_jax.store.row_selection import attributions, newest, rows_with
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
@@ -261,7 +262,7 @@ def row_of(run: RunFolder, experiment: Experiment) -> dict[str, Any]:
         row["verdict_layer"] = summary.get("layer")
         row["verdict_probability"] = summary["probabilities"][summary["verdict"]]
     if run.interchange.exists():
-        interchange = newest(read_table(run.interchange, RESTORED_FROM))
+        interchange = newest(read_table(run.interchange, RESTORED_FROM, written_by("intervene")))
         row |= {"gap": gap_of(interchange)} | restored(interchange)
     return row
 

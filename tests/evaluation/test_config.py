@@ -1,5 +1,7 @@
 """Options of the evaluation and of analyses: mistakes are named, with what is valid."""
 
+import re
+
 import pytest
 
 from mecheval_jax.errors import UserError
@@ -12,6 +14,7 @@ from mecheval_jax.evaluation.config import (
     count_held_out,
 )
 from tests.support import planted
+from tests.support.compilation import ROOT
 
 
 @pytest.mark.parametrize(
@@ -66,3 +69,15 @@ def test_some_are_fitted_and_some_held_out(share, documents):
     """Catches a split with an empty side."""
     with pytest.raises(UserError, match=rf"8 documents with analyses.probes.test_share {share}"):
         count_held_out("probes", share, documents)
+
+
+def test_directions_are_what_the_program_says():
+    """Catches a help that names a value which is refused."""
+    (told,) = re.findall(
+        r'"directions", None, "([^"]*)"', (ROOT / "launch" / "intervene.py").read_text()
+    )
+    named = re.split(r",? or |, ", told.partition(", which")[0])
+    assert named == ["restore", "damage", "restore,damage"]
+    for words in named:
+        directions = tuple(words.split(","))
+        assert EvaluationConfig(directions=directions).directions == directions

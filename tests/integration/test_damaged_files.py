@@ -71,6 +71,18 @@ def test_files_of_a_folder(name, content, folder_of):
     assert (folder / name).lstat().st_mtime_ns == before  # and nothing is lost
 
 
+@pytest.mark.parametrize("content", [*CONTENTS, "folder", "endless"])
+def test_the_status_of_a_run(content, folder_of):
+    """Catches a status that ends at where its run came from, or says nothing of the damage."""
+    folder = folder_of("run")
+    damaged(folder / "provenance.json", content)
+    result = call("status", f"--workdir={folder}", "--json")
+    assert result.code == 0, result.err
+    overview = json.loads(result.out)
+    assert "provenance.json" in overview["left_out"]["provenance"]
+    assert [one["state"] for one in overview["groups"]] == ["finished"]
+
+
 @pytest.mark.parametrize("content", [*CONTENTS, "folder"])
 def test_the_status_of_one_group(content, folder_of):
     """Catches an overview of all groups that ends at one of them."""

@@ -2,6 +2,7 @@
 
 import re
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import pytest
@@ -11,6 +12,8 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.interventions import capture, interchange, resolve, run, site_paths
 from mecheval_jax.interventions.addresses import check_site
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
+from mecheval_jax.ops.positions import at_positions
+from mecheval_jax.sites import Site
 from tests.support import planted
 from tests.support.observed import FOUR, MIXERS, SIX, canonical
 
@@ -44,6 +47,44 @@ def test_the_documented_sites_are_the_captured_ones(mixer, layers):
     shapes = {path: leaf.shape for path, leaf in captured.items()}
     assert set(paths) == set(shapes)
     assert {shapes[path] for path in canonical(paths)} == {(2, 5, config.width)}
+
+
+class Unlisted(nn.Module):
+    """A mixer of one's own whose sites have no order but that of their calls."""
+
+    width: int
+
+    def setup(self):
+        self.conv = Inner()
+        self.middle, self.before, self.after = Site(), Site(), Site()
+
+    def __call__(self, x, positions=None):
+        return at_positions(self.after(self.middle(self.conv(self.before(x)))), positions)
+
+
+class Inner(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return Site(name="output")(x)
+
+
+class Listed(Unlisted):
+    SITES = {"after": "listed first", "absent": "never called", "middle": "listed third"}
+
+
+@pytest.mark.parametrize(
+    ("mixer", "order"),
+    [
+        (Unlisted, ["before", "conv/output", "middle", "after"]),
+        (Listed, ["after", "middle", "before", "conv/output"]),
+    ],
+)
+def test_sites_of_ones_own_mixer_are_in_its_order(mixer, order):
+    """Catches sites by the alphabet, as jax sorts them, so that a grid shows the last first."""
+    config = ModelConfig(f"{__name__}:{mixer.__name__}", 2, 8, 9, 6)
+    for layer in range(2):
+        inside = [p for p in site_paths(config) if p.startswith(f"block_{layer}/mixer/")]
+        assert inside == [f"block_{layer}/mixer/{name}" for name in order]
 
 
 @pytest.mark.parametrize(("kind", "parts"), [("none", FOUR), ("glu", SIX), ("identity", SIX)])

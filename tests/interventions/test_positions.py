@@ -2,6 +2,7 @@
 
 import re
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -121,12 +122,13 @@ def test_positions_where_only_the_query_is_computed():
     same(as_computed(positions[:, 0], query, at_query), [[0], [-1]])
 
 
-def test_a_position_beyond_the_documents_is_absent():
-    """Catches a whole site that becomes NaN by one position."""
+def test_a_traced_position_beyond_the_documents_is_absent():
+    """Catches a whole site that becomes NaN by one position, where it cannot be refused."""
     activation = jnp.arange(3 * 4 * 2.0).reshape(3, 4, 2)
-    found, present = gather(activation, jnp.array([0, 1, 4]))
+    positions = jnp.array([0, 1, 4])
+    found, present = jax.jit(gather)(activation, positions)
     np.testing.assert_array_equal(present[:, 0], [True, True, False])
-    patch = mean({"embedding": activation}, ["embedding"], jnp.array([0, 1, 4]))
+    patch = jax.jit(lambda one: mean({"embedding": activation}, ["embedding"], one))(positions)
     assert np.isfinite(patch["embedding"]["value"]).all()
     np.testing.assert_array_equal(found[:2, 0], activation[[0, 1], [0, 1]])
 
@@ -137,3 +139,15 @@ def test_positions_are_those_that_were_given():
     held = check_positions(mask)
     mask[:] = False
     assert held.all()
+
+
+@pytest.mark.parametrize(("given", "of", "chosen"), [([1, 4], 1, 1), ([[0, 4], [-1, 2]], 0, 2)])
+def test_positions_behind_the_last(given, of, chosen):
+    """Catches an intervention at a token that no document has, which does nothing in silence."""
+    shape, positions = (2, 4, 3), jnp.array(given)
+    with pytest.raises(UserError, match=f"position 4 of document {of}: valid are 0 to 3"):
+        interchange({"final_norm": jnp.zeros(shape)}, "final_norm", positions)
+    with pytest.raises(UserError, match="position 4"):
+        gather(jnp.zeros(shape), positions)
+    traced = jax.jit(lambda one: positions_mask(one, shape))(positions)  # not looked at
+    assert int(traced.sum()) == chosen

@@ -230,6 +230,9 @@ def test_a_mixer_of_ones_own():
     ("path", "message"),
     [
         ("their_mixer:Mean", "cannot be imported: No module named 'their_mixer'.*PYTHONPATH"),
+        ("a.b:Mean", "cannot be imported: No module named 'a'; .* the folder of a/b.py must be on"),
+        ("my_ssm.py:Mean", "names a file: give my_ssm:Mean, an import path without .py, with"),
+        ("runs/my_ssm.py:Mean", "names a file: give my_ssm:Mean"),
         ("their_mixers:Maen", r"class of their_mixers 'Maen' \(did you mean 'Mean'\?\)"),
         ("their_mixers:number", "not a Flax module"),
         (":Mean", "cannot be imported"),

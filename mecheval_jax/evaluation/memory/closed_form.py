@@ -20,6 +20,7 @@ from mecheval_jax.array_types import Array, PyTree
 from mecheval_jax.evaluation.memory.removal import MemoryPlace
 from mecheval_jax.evaluation.memory.surgery import Surgery, last_before
 from mecheval_jax.evaluation.representations.effective_attention import effective_attention
+from mecheval_jax.evaluation.representations.mixing_matrices import has_matrices
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.interventions.capture import capture, run
 from mecheval_jax.interventions.patch import shift
@@ -43,9 +44,13 @@ def closed_form_error(
         place: Layer, and token of the pair.
 
     Returns:
-        The share of the greatest change, and the number of documents; None if nothing changes, or
-        no document has a token this far behind its pair and before the last one.
+        The share of the greatest change, and the number of documents; None if nothing changes, if
+        no document has a token this far behind its pair and before the last one, or of a mixer of
+        the user's own, whose mixing matrices nobody knows.
     """
+    mixer = subject.config.build_mixer(SitePath.parse(place.site).layer or 0)
+    if not has_matrices(mixer):
+        return None
     found = geometry(subject.task, batch)
     at, last = found.position(place.offset), last_before(found)
     few = np.flatnonzero((at >= 0) & (at < last))[:FEW]

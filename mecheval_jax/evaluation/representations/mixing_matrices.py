@@ -166,6 +166,11 @@ def matrices_of(mixer: Any, sites: Sites, x: Array | None) -> MixingMatrices:
     )
 
 
+def has_matrices(mixer: Any) -> bool:
+    """Whether `matrices_of` knows a mixer, by its class."""
+    return matrices_of.dispatch(type(mixer)) is not matrices_of.dispatch(object)
+
+
 @matrices_of.register
 def _of_attention(mixer: SoftmaxAttention, sites: Sites, x: Array) -> MixingMatrices:
     """The attention pattern itself."""

@@ -38,7 +38,7 @@ def check_population(experiments: Mapping[str, Experiment]) -> None:
         if different:
             raise UserError(
                 f"runs that differ in more than their seeds are no population "
-                f"({'; '.join(different[:5])})"
+                f"({'; '.join(different)})"
             )
         seeds = (experiment.training.seed, experiment.training.data_seed)
         if seeds in known:

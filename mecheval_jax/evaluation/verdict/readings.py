@@ -8,16 +8,21 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from mecheval_jax.evaluation.config import DAMAGE, RESTORE
+from mecheval_jax.evaluation.verdict.exchanges import WITHHOLD
 from mecheval_jax.evaluation.verdict.rule import NOT_LEARNED, RESTORED, SUBSTANTIAL
 from mecheval_jax.site_path import SitePath
 
+WORDS = {RESTORE: "restores", DAMAGE: "damages", WITHHOLD: "needed"}
+"""What an exchange does whose attribution is above the rule's bound, by its direction."""
 
-def reading(low: float | None, high: float | None) -> str:
+
+def reading(low: float | None, high: float | None, direction: str = RESTORE) -> str:
     """An interval of an attribution in the words of the rule."""
     if low is None or high is None:
         return "cannot be told"
     if low > RESTORED:
-        return "restores"
+        return WORDS.get(direction, WORDS[RESTORE])
     if low > SUBSTANTIAL:
         return "substantial"
     if high < -SUBSTANTIAL:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
-from mecheval_jax.reporting.figures.drawing import LETTER, make_drawable
+from mecheval_jax.reporting.figures.drawing import GREY, LETTER, make_drawable
 from mecheval_jax.reporting.figures.look import look
 
 
@@ -74,8 +74,8 @@ SMALL = 0.833
 def name_lines(figure: Figure, axes: Axes, entries: Sequence[tuple[str, Line2D]]) -> None:
     """Name lines at their right ends, or in a legend below if there are many or a name is long.
 
-    A stroke in the line's colour leads from its end to its name. Names are black, so that those of
-    pale lines can be read.
+    A stroke leads from its end to its name. Names are black, so that those of pale lines can be
+    read.
 
     Args:
         figure: Figure of the axes.
@@ -101,7 +101,8 @@ def name_lines(figure: Figure, axes: Axes, entries: Sequence[tuple[str, Line2D]]
         heights[i] = max(heights[i], heights[i - 1] + LINE_ROOM * (high - low))
     heights -= max(0.0, heights.max(initial=low) - high)
     for (y, x, name, line), height in zip(ends, heights, strict=True):
-        stroke = {"arrowstyle": "-", "color": line.get_color(), "shrinkA": 1, "shrinkB": 2}
+        # Thin and grey beside the axes: in the line's colour it would look like more of the line.
+        stroke = {"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 3}
         where = edge if line.get_transform() == edge else "data"
         letters = {"va": "center", "fontsize": "small", "annotation_clip": False}
         places = {"xycoords": where, "textcoords": edge, "arrowprops": stroke}

@@ -10,11 +10,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mecheval_jax.evaluation.verdict.readings import look_up_site
-from mecheval_jax.files import damaged, read_table
+from mecheval_jax.files import damaged
 from mecheval_jax.reporting.figures import analyses, comparison_figures
 from mecheval_jax.reporting.figures import run_figures as figures
 from mecheval_jax.reporting.figures.saving import picture
-from mecheval_jax.reporting.html.reading import ATTENTION, TOKENS, Reported
+from mecheval_jax.reporting.html.reading import ATTENTION, Reported, read_analysis
 from mecheval_jax.reporting.html.run_tables import count, plain
 from mecheval_jax.reporting.html.sections import asked
 from mecheval_jax.reporting.table import Column, Table
@@ -157,7 +157,7 @@ def _attention(run: Reported) -> tuple[dict[str, np.ndarray], list[str]] | None:
     path = run.folder.analyses / "attention.csv"
     if not path.exists():
         return None
-    table = read_table(path, ATTENTION, **TOKENS)
+    table = read_analysis(path, ATTENTION)
     try:
         return analyses.matrices_of(table)
     except ValueError as error:  # a cell that is there twice

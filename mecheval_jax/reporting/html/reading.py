@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -21,7 +22,7 @@ NUMBERS = ("step", "layer", "value", "low", "high")
 NEEDED = dict.fromkeys((*PLACE, "metric"), str) | dict.fromkeys(NUMBERS, float)
 """Columns of ``interchange.csv``, and of ``controls.csv``, that are read."""
 
-WORDS = ("step", *(name for name in PLACE if name != "layer"))
+WORDS = ("step", *(name for name in PLACE if name != "layer"), "metric")
 """Those of them that every row has; the embedding is in no layer."""
 
 ATTENTION = dict.fromkeys(("matrix", "source_token"), str)
@@ -46,6 +47,7 @@ class Reported:
         metrics: Rows of ``metrics.jsonl``.
         table: Last step of ``interchange.csv``; None if there is none.
         history: All steps of ``interchange.csv``; None if there is only one.
+        home: Folder that its tables and figures are written into.
     """
 
     name: str
@@ -57,11 +59,17 @@ class Reported:
     metrics: list[dict[str, Any]]
     table: pd.DataFrame | None
     history: pd.DataFrame | None
+    home: pathlib.Path
 
     @property
     def floors(self) -> dict[str, float]:
         """Accuracies of heuristics without recall, if they are known."""
         return self.summary.get("floors", {})
+
+    @property
+    def figures(self) -> pathlib.Path:
+        """Folder of its figures."""
+        return self.home / self.folder.figures.name
 
     @property
     def steps(self) -> int:
@@ -91,6 +99,7 @@ def read(folder: RunFolder, name: str) -> Reported:
         folder.read_metrics(),
         None if table is None else newest(table),
         table if table is not None and table["step"].nunique() > 1 else None,
+        folder.path,
     )
 
 
@@ -121,7 +130,6 @@ def _read_interchange(folder: RunFolder) -> pd.DataFrame:
     path, remedy = folder.interchange, written_by("intervene")
     table = read_table(path, NEEDED, remedy)
     try:
-        table = table[table["metric"].notna()]  # an incomplete last line
         for name in WORDS:
             if table[name].isna().any():
                 raise UserError(f"a row without its {name}")
@@ -133,6 +141,20 @@ def _read_interchange(folder: RunFolder) -> pd.DataFrame:
     except ValueError as error:
         raise damaged(path, error, remedy) from None
     return table
+
+
+def read_analysis(path: pathlib.Path, columns: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    """A table of an analysis.
+
+    Args:
+        path: The file, which has the name of the analysis.
+        columns: Columns that it must have, as `files.read_table` takes them.
+
+    Raises:
+        UserError: If it is damaged.
+    """
+    how = TOKENS if path.stem == "attention" else {}
+    return read_table(path, columns, written_by("evaluate"), **how)
 
 
 def names(folders: Sequence[RunFolder]) -> list[str]:

@@ -1,5 +1,6 @@
 """The report of runs: one HTML file that contains its figures and needs no network."""
 
+import dataclasses
 import functools
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,9 @@ from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.store.sweep_tables import write_tables
 
+RUNS = "runs"
+"""Folder of an output with a folder for the tables and figures of each of several runs."""
+
 WHOLE_RUNS = 12
 """Number of runs up to which a page shows all of each; of more it shows verdicts alone."""
 
@@ -31,7 +35,8 @@ def write(workdirs: Sequence[str], output: str | None = None) -> pathlib.Path:
         workdirs: Folders of runs, or of sweeps; a run that is named twice counts once, also where
             it is named as a member of a sweep. A single sweep has a report of its own kind, in its
             folder; among others, and with an output, it stands for its members.
-        output: Folder of the report; the first of those that are there if None.
+        output: Folder of the report and of all its tables and figures; if None each run has its
+            own, and the report is in the first folder that is there.
 
     Returns:
         Path of ``report.html``.
@@ -58,9 +63,11 @@ def write(workdirs: Sequence[str], output: str | None = None) -> pathlib.Path:
         home.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise UserError(f"output {home} is no folder") from None
+    several = max(len(folders), len(given)) > 1
+    if output is not None:  # the folders of the runs may be another's, and are left as they are
+        runs = [_written_to(run, home / RUNS / run.name if several else home) for run in runs]
     # A section for each run, the comparisons of those that have one, and the page.
     brief = len(runs) > WHOLE_RUNS
-    several = max(len(folders), len(given)) > 1
     sections = {}
     for number, run in enumerate(runs):
         drawn = functools.partial(section, run, f"run{number}", brief)
@@ -79,6 +86,11 @@ def write(workdirs: Sequence[str], output: str | None = None) -> pathlib.Path:
     write_text(path, page)
     say(f"report: {path}")
     return path
+
+
+def _written_to(run: Reported, folder: pathlib.Path) -> Reported:
+    """The same run, whose tables and figures go into another folder."""
+    return dataclasses.replace(run, home=folder)
 
 
 def _write_sweep(folder: SweepFolder) -> pathlib.Path:

@@ -13,6 +13,7 @@ from mecheval_jax.reporting.table import Column, Table, with_ends
 from mecheval_jax.reporting.terminal import tables
 from mecheval_jax.reporting.terminal.tables import number, percent
 from mecheval_jax.store.columns import read_slices
+from mecheval_jax.store.remedies import written_by
 from mecheval_jax.store.row_selection import attributions, newest
 from mecheval_jax.tasks.floors import KINDS, RECALL_LIKE, kind_of
 
@@ -175,7 +176,7 @@ def _over_training(found: Mapping[str, Any]) -> Iterator[Table]:
 def _controls(run: Reported) -> Table:
     rows: list[dict[str, Any]] = []
     if run.folder.controls.exists():
-        table = newest(read_table(run.folder.controls, NEEDED))
+        table = newest(read_table(run.folder.controls, NEEDED, written_by("intervene")))
         chosen = table[table["metric"] == "attribution"]
         rows = [with_ends(row, "value") for row in chosen.to_dict("records")]
     columns = (

@@ -2,24 +2,22 @@
 
 import functools
 import pathlib
-import shlex
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from markupsafe import Markup
 
-from mecheval_jax import programs
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.verdict.readings import look_up_site
-from mecheval_jax.files import damaged, read_table
+from mecheval_jax.files import damaged
 from mecheval_jax.reporting.figures import run_figures as figures
 from mecheval_jax.reporting.figures.analyses import FIGURES
 from mecheval_jax.reporting.figures.saving import picture, save
 from mecheval_jax.reporting.html import cost_tables, reading, run_tables
+from mecheval_jax.reporting.html.commands import again, commands
 from mecheval_jax.reporting.html.drawn_document import drawn, fits, read_lines, restored_lines
-from mecheval_jax.reporting.html.reading import ATTENTION, TOKENS, Reported
+from mecheval_jax.reporting.html.reading import ATTENTION, Reported
 from mecheval_jax.reporting.terminal import tables
-from mecheval_jax.store.provenance import command_of
 from mecheval_jax.store.remedies import written_by
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.tasks.base import Task
@@ -43,7 +41,7 @@ def section(run: Reported, prefix: str, brief: bool) -> dict[str, Any]:
     grids = [] if run.table is None else list(run_tables.grids(run.table))
     if not brief:
         for table in (*own, *of_costs, *(grid.table for grid in grids)):
-            table.write(run.folder.path / "tables")
+            table.write(run.home / "tables")
     return vars(run) | {
         "id": prefix,
         "provenance": {k: v for k, v in run.provenance.items() if k != "arguments"},
@@ -61,7 +59,7 @@ def section(run: Reported, prefix: str, brief: bool) -> dict[str, Any]:
         "analyses": {} if brief else dict(analyses(run, prefix)),
         **asked(run, brief),
         "csv": str(run.folder.interchange),
-        "commands": _commands(run),
+        "commands": commands(run) if brief else again(run),
         "brief": brief,
     }
 
@@ -73,7 +71,7 @@ def _later(run: Reported) -> str:
 
 def _figures(run: Reported, prefix: str) -> Iterator[tuple[str, Markup]]:
     """Draw and save all figures; gives those on the page, by their kinds."""
-    home = run.folder.figures
+    home = run.figures
     if run.metrics:
         floors = {run.name: run.floors["best"]} if "best" in run.floors else {}
         curves = figures.accuracy_over_steps({run.name: run.metrics}, floors)
@@ -90,7 +88,7 @@ def over_training(run: Reported, prefix: str) -> Iterator[tuple[str, Markup]]:
     if run.history is not None and training.get("steps"):
         name, seen = "attribution_over_steps", (training["steps"], training["transitions"])
         lines = figures.attribution_over_steps(run.history, *seen)
-        at = run.folder.figures
+        at = run.figures
         yield "training", picture(lines, at, name, f"{prefix}-t", "attribution over steps")
 
 
@@ -103,7 +101,7 @@ def analyses(
 ) -> Iterator[tuple[str, Markup]]:
     """Draw the figure of every analysis, or of those of some names, that has tables."""
     found = {
-        path.stem: read_table(path, **(TOKENS if path.stem == "attention" else {}))
+        path.stem: reading.read_analysis(path)
         for path in sorted(run.folder.analyses.glob("*.csv"))
         if names is None or path.stem in names
     }
@@ -115,7 +113,7 @@ def analyses(
         except FAULTS as error:  # of pandas or matplotlib
             table = run.folder.analyses / f"{name}.csv"
             raise damaged(table, f"{error!r:.200}", written_by("evaluate")) from None
-        yield name, picture(figure, run.folder.figures, name, f"{prefix}-{name}", name)
+        yield name, picture(figure, run.figures, name, f"{prefix}-{name}", name)
 
 
 def asked(run: Reported, brief: bool = False) -> dict[str, Any]:
@@ -143,7 +141,7 @@ def asked(run: Reported, brief: bool = False) -> dict[str, Any]:
         drawings["restored"] = drawn(document, lines)
     path = run.folder.analyses / "attention.csv"
     if path.exists():
-        rows = read_table(path, ATTENTION, **TOKENS)
+        rows = reading.read_analysis(path, ATTENTION)
         if fits(document, rows):
             drawings["read"] = drawn(document, read_lines(document, rows))
     return {
@@ -197,7 +195,7 @@ def _first(task: Task, seed: int, documents: int, split: str) -> Example:
 
 def _missing(run: Reported) -> Iterator[tuple[str, str]]:
     """Parts that the report lacks, and the commands that make them."""
-    summary, (train, intervene, _) = run.summary, _commands(run)
+    summary, (train, intervene, _) = run.summary, commands(run)
     if not summary.get("finished") and summary.get("diverged_at") is not None:
         yield f"Training diverged at step {summary['diverged_at']}.", ""
     elif not summary.get("finished"):
@@ -214,19 +212,3 @@ def _missing(run: Reported) -> Iterator[tuple[str, str]]:
     if summary.get("verdict") and summary.get("evidence_step") != end:
         step = f"{summary.get('evidence_step')} of {end}"
         yield f"The verdict is of step {step}, before the end of training.", intervene
-
-
-def _commands(run: Reported) -> list[str]:
-    """Commands that train the run, intervene on it and report it."""
-    workdir = shlex.quote(f"--workdir={run.folder.path}")
-    arguments = run.provenance.get("arguments", [])
-    # A run that was trained from Python has no command line of its own, which earlier versions
-    # did not say.
-    known = any(argument.lstrip("-").startswith("config") for argument in arguments)
-    named = known or "program" in run.provenance
-    made = command_of(run.provenance, "train") if named else None
-    return [
-        made or f"{programs.command('train')} --config=CONFIG {workdir}",
-        f"{programs.command('intervene')} {workdir}",
-        f"{programs.command('report')} {workdir}",
-    ]

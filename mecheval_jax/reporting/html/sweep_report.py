@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from mecheval_jax.console import say
+from mecheval_jax.evaluation.representations.mixing_matrices import has_matrices
 from mecheval_jax.files import read_json, write_text
 from mecheval_jax.forms import COUNT
 from mecheval_jax.reporting.figures import comparison_figures
@@ -123,6 +124,8 @@ def _mechanism(path: pathlib.Path, title: str, prefix: str, whole: bool) -> dict
     found = section(run, prefix, brief=True) | asked(run)
     found["figures"] = dict(over_training(run, prefix))
     found["analyses"] = dict(analyses(run, prefix, ("attention",))) if whole else {}
+    model = run.experiment.model
+    found["is_linear"] = all(has_matrices(model.build_mixer(i)) for i in range(model.layers))
     return found
 
 

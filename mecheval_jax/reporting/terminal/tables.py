@@ -325,7 +325,7 @@ def readings(evidence: Mapping[str, Any]) -> list[dict[str, str]]:
             "interval": interval(row),
             "untrained": number(row.get("untrained")),
             "placebo": number(row.get("placebo")),
-            "reading": reading(row["low"], row["high"]),
+            "reading": reading(row["low"], row["high"], row.get("direction", RESTORE)),
         }
         for row in evidence.get("attributions", [])
     ]

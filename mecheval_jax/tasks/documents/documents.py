@@ -43,7 +43,7 @@ from mecheval_jax.tasks.base import (
 from mecheval_jax.tasks.documents.document_floors import place_floors, value_floors
 from mecheval_jax.tasks.documents.file import DocumentFile
 from mecheval_jax.tasks.documents.line import DERIVED, PAIR, Document, DocumentQuery
-from mecheval_jax.tasks.documents.scan import scanned
+from mecheval_jax.tasks.documents.scan import remarks_on, scanned
 from mecheval_jax.tasks.documents.tokenizers import NAMES, check_file, is_file
 from mecheval_jax.tasks.floors import with_best
 from mecheval_jax.tasks.packed import HostTask, Packed, generator
@@ -210,8 +210,8 @@ class Documents(HostTask, Section, section="task"):
         return reasons
 
     def remarks(self) -> tuple[str, ...]:
-        """Of lines that repeat others, and of keys that nothing tells apart."""
-        return self._file.remarks()
+        """Of lines that repeat others or have no pair, and of keys that nothing tells apart."""
+        return remarks_on(self._file)
 
     def sizes(self) -> dict[str, int]:
         """Number of different documents of each split."""

@@ -26,13 +26,13 @@ from mecheval_jax.tasks.documents.line import NO_JSON, PAIR, BadLine, Document, 
 from mecheval_jax.tasks.documents.tokenizers import IDS, Symbol, Vocabulary, tokenizer_of
 
 SHOWN = 50
-"""Greatest number of bad lines that a message lists with reasons."""
+"""Greatest number of reasons for which lines are bad that a message lists."""
 
 GZIP = b"\x1f\x8b"
 """First bytes of a file that is compressed by gzip."""
 
-RANGES = 200
-"""Greatest number of ranges of further bad lines that a message lists."""
+RANGES, ALIKE = 200, 10
+"""Greatest numbers of ranges that a message lists: of further bad lines, and of one reason."""
 
 STRANGE = "answers outside the vocabulary of the train documents"
 """Beginning of what is said of a line of dev or test with such answers."""
@@ -62,9 +62,22 @@ def scan(path: pathlib.Path, line_format: LineFormat, shares: Mapping[str, float
                 scanner.add(number, offset, line)
             offset += len(line)
     file = scanner.finish(path)
-    for remark in file.remarks():
+    for remark in remarks_on(file):
         say(remark)
     return file
+
+
+def remarks_on(file: DocumentFile) -> tuple[str, ...]:
+    """What is odd about documents that can be trained on, each as a sentence.
+
+    Those without a pair are said before any training, since no verdict can follow it.
+    """
+    lacking = [
+        f"{file.path}: the first query of line {line} has no {role!r}: training goes without, and "
+        f"interventions there, and a verdict, need a {role!r} in every line's first query"
+        for role, line in file.without.items()
+    ]
+    return (*file.remarks(), *lacking)
 
 
 def _check_form(path: pathlib.Path, head: bytes) -> None:
@@ -119,7 +132,7 @@ class _Scanner:
         # Of documents of dev and test whose asked key no train document had so far: number, key,
         # and the other symbols before the query that none had.
         self._doubtful: list[tuple[int, Symbol, frozenset[Symbol]]] = []
-        self._bad: list[tuple[int, str]] = []
+        self._bad: dict[str, array.array] = {}  # numbers of lines by reason
         self._further = array.array("q")  # bad lines that are not shown
 
     def add(self, number: int, offset: int, line: bytes) -> None:
@@ -133,10 +146,7 @@ class _Scanner:
         try:
             document = self._format.read(line)
         except BadLine as error:
-            if len(self._bad) < SHOWN:
-                self._bad.append((number, str(error)))
-            else:
-                self._further.append(number)
+            self._refuse(number, str(error))
             return
         split = self._split_of(document.content)
         self._names.append(_name_of(document))
@@ -153,6 +163,13 @@ class _Scanner:
             if question.answer not in self._symbols:
                 lines = self._strange.setdefault(question.answer, array.array("q"))
                 lines.append(number)
+
+    def _refuse(self, number: int, reason: str) -> None:
+        """Record a bad line: under its reason, or where there are too many of them as one more."""
+        if reason in self._bad or len(self._bad) < SHOWN:
+            self._bad.setdefault(reason, array.array("q")).append(number)
+        else:
+            self._further.append(number)
 
     def _split_of(self, content: bytes) -> int:
         digest = hashlib.blake2b(content, digest_size=8).digest()
@@ -246,30 +263,27 @@ class _Scanner:
                 name = self._format.tokenizer.name_of(symbol)
                 for line in lines:
                     strange.setdefault(line, []).append(repr(name))
-        numbers = sorted(strange)
-        self._bad = [
-            (
-                number,
-                f"{STRANGE}: {', '.join(strange[number])}",
-            )
-            for number in numbers[:SHOWN]
-        ]
-        self._further.extend(numbers[SHOWN:])
+        for number in sorted(strange):
+            self._refuse(number, f"{STRANGE}: {', '.join(strange[number])}")
 
     def _bad_lines(self, path: pathlib.Path) -> str:
-        """Message that lists all bad lines."""
-        first, reason = self._bad[0]
-        if not len(self._splits) and all(why.startswith(f"{NO_JSON}:") for _, why in self._bad):
+        """Message that lists all bad lines, those with the same reason together."""
+        reason, alike = next(iter(self._bad.items()))
+        if not len(self._splits) and all(why.startswith(f"{NO_JSON}:") for why in self._bad):
             return (
-                f"{path}: no line is JSON (line {first} {reason}): every line must be an object "
+                f"{path}: no line is JSON (line {alike[0]} {reason}): every line must be an object "
                 '{"text": ..., "queries": [...]}, as docs/documents.md has it'
             )
-        count = len(self._bad) + len(self._further)
+        count = sum(map(len, self._bad.values())) + len(self._further)
         plural = "s" if count > 1 else ""
         lines = [f"{path} has {count} bad line{plural}:"]
-        lines += [f"  line {number}: {reasons}" for number, reasons in self._bad]
+        for why, numbers in self._bad.items():
+            where = f"line {numbers[0]}"
+            if len(numbers) > 1:
+                where = f"{len(numbers)} lines, {_ranges(numbers, ALIKE)}"
+            lines.append(f"  {where}: {why}")
         if self._further:
-            lines.append(f"  and {len(self._further)} more: lines {_ranges(self._further)}")
+            lines.append(f"  and {len(self._further)} more: lines {_ranges(self._further, RANGES)}")
         if reason.startswith(STRANGE):
             lines.append(
                 "  A hash of its words decides a document's split: give more documents with these "
@@ -299,13 +313,13 @@ def _check_keys(file: DocumentFile) -> None:
             )
 
 
-def _ranges(numbers: Sequence[int]) -> str:
-    """Rising numbers as text, ``3-5, 9``; of more than `RANGES` ranges the first and the end."""
+def _ranges(numbers: Sequence[int], most: int) -> str:
+    """Rising numbers as text, ``3-5, 9``; of more than `most` ranges the first and the end."""
     ranges: list[list[int]] = []
     for number in numbers:
         if ranges and number == ranges[-1][1] + 1:
             ranges[-1][1] = number
-        elif len(ranges) < RANGES:
+        elif len(ranges) < most:
             ranges.append([number, number])
         else:
             break

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mecheval_jax.evaluation.memory import closed_form
 from mecheval_jax.evaluation.memory.closed_form import FEW, closed_form_error
 from mecheval_jax.evaluation.memory.removal import MemoryPlace
 from mecheval_jax.mixers.architectures import ARCHITECTURES
@@ -55,3 +56,11 @@ def test_pairs_that_are_held_behind_their_later_token():
     assert 0 < documents <= min(FEW, held.sum())
     nowhere = MemoryPlace(in_mixer(0, "write"), subject.task.max_length)
     assert closed_form_error(subject, subject.batch, nowhere) is None
+
+
+def test_a_mixer_of_ones_own_is_not_compared(monkeypatch):
+    """Catches an analysis of a state that ends since nobody knows its mixing matrices."""
+    subject = subject_of(("gla",))
+    monkeypatch.setattr(closed_form, "has_matrices", lambda mixer: False)
+    place = MemoryPlace(in_mixer(0, "write"), 0)
+    assert closed_form_error(subject, subject.batch, place) is None

@@ -30,6 +30,15 @@ def test_an_interval_in_the_words_of_the_rule(low, high, word):
     assert reading(low, high) == word
 
 
+@pytest.mark.parametrize(
+    ("direction", "word"), [("restore", "restores"), ("damage", "damages"), ("withhold", "needed")]
+)
+def test_what_is_withheld_restores_nothing(direction, word):
+    """Catches a layer that loses the answer without the pair, and is said to restore it."""
+    assert reading(1.7, 2.0, direction) == word
+    assert reading(0.3, 0.4, direction) == "substantial"
+
+
 def test_the_site_that_tells_mechanisms_apart():
     """Catches an input that no layer has written, an output, and a later layer's input."""
     sites = [f"block_{layer}/{name}" for layer in (0, 2, 1) for name in ("block_input", "mixer_q")]

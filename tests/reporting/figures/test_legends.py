@@ -1,5 +1,7 @@
 """Names of lines and marks have room, and so have the axes."""
 
+from matplotlib.colors import to_rgba
+
 from mecheval_jax.reporting.figures import run_figures as figures
 from mecheval_jax.reporting.figures.look import Look, looking
 
@@ -26,3 +28,15 @@ def test_a_long_name_stands_below_the_axes():
     assert axes.figure.legends
     assert axes.get_position().width > 0.8
     assert not figures.accuracy_over_steps({"a": rows, "b" * 20: rows}, {}).legends
+
+
+def test_what_leads_to_a_name_is_no_data():
+    """Catches a stroke to a name that looks like the last part of its curve."""
+    rows = [{"step": step, "split": "dev", "accuracy": 0.5} for step in (1, 2)]
+    (axes,) = figures.accuracy_over_steps({"a": rows, "b": rows}, {}).axes
+    strokes = [text.arrow_patch for text in axes.texts if text.arrow_patch is not None]
+    assert len(strokes) == 2
+    curves = {to_rgba(line.get_color()) for line in axes.lines}
+    for stroke in strokes:
+        assert stroke.get_edgecolor() not in curves
+        assert stroke.get_linewidth() < min(line.get_linewidth() for line in axes.lines)

@@ -3,7 +3,7 @@
 import pytest
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.reporting.html import reading
+from mecheval_jax.reporting.html import reading, run_tables
 from mecheval_jax.store.left_out import LeftOut
 from mecheval_jax.store.run_folder import RunFolder
 from tests.support.reported_runs import make_run, table_of
@@ -42,6 +42,36 @@ def test_a_table_that_names_what_cannot_be(tmp_path, column, value, message):
     folder = RunFolder(make_run(tmp_path / "x"))
     table_of().assign(**{column: value}).to_csv(folder.interchange, index=False)
     with pytest.raises(UserError, match=message):
+        reading.read(folder, "x")
+
+
+@pytest.mark.parametrize("kept", [0, 200, -1])
+def test_tables_that_were_cut_off_are_damaged(tmp_path, kept):
+    """Catches a report that shows what is left of a table as all of it, or says no remedy."""
+    folder = RunFolder(make_run(tmp_path / "x"))
+    folder.analyses.mkdir()
+    probes = folder.analyses / "probes.csv"
+    for path in (folder.interchange, folder.controls, probes):
+        table_of().assign(control="placebo").to_csv(path, index=False)
+        path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(UserError, match=r"interchange\.csv is damaged: .*intervene writes it"):
+        reading.read(folder, "x")
+    folder.interchange.unlink()
+    run = reading.read(folder, "x")
+    with pytest.raises(UserError, match=r"controls\.csv is damaged: .*intervene writes it"):
+        list(run_tables.of(run))
+    with pytest.raises(UserError, match=r"probes\.csv is damaged: .*evaluate writes it"):
+        reading.read_analysis(probes)
+
+
+def test_a_row_without_its_metric_is_damage(tmp_path):
+    """Catches a row that is passed over in silence."""
+    folder = RunFolder(make_run(tmp_path / "x"))
+    table = table_of()
+    table.assign(metric=table["metric"].where(table.index > 0)).to_csv(
+        folder.interchange, index=False
+    )
+    with pytest.raises(UserError, match="a row without its metric"):
         reading.read(folder, "x")
 
 

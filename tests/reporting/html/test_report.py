@@ -367,6 +367,19 @@ def test_an_output_that_is_a_file_is_a_user_error(tmp_path):
         report.write([str(make_run(tmp_path / "x"))], str(tmp_path / "file"))
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_output_takes_all_that_is_written(tmp_path, count):
+    """Catches tables that are written into folders of runs, which may be another's."""
+    runs = [make_run(tmp_path / name) for name in "ab"[:count]]
+    before = [sorted(run.rglob("*")) for run in runs]
+    report.write(list(map(str, runs)), str(tmp_path / "out"))
+    assert [sorted(run.rglob("*")) for run in runs] == before
+    homes = [tmp_path / "out"] if count == 1 else [tmp_path / f"out/runs/{name}" for name in "ab"]
+    for home in homes:
+        assert (home / "tables" / "evidence.csv").exists()
+        assert (home / "figures" / "attribution_key_restore.svg").exists()
+
+
 def test_a_member_beside_its_sweep_counts_once(tmp_path):
     """Catches a run that is named twice, which no name tells from itself."""
     sweep = make_sweep(tmp_path / "sweep", {"attention": {(1e-2, 0): 0.9, (1e-2, 1): 0.2}})

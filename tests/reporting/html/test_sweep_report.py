@@ -104,6 +104,19 @@ def test_a_choice_with_interventions(tmp_path):
             assert any((home / f"{name}.{kind}").exists() for home in homes), name
 
 
+def test_no_attention_is_missing_of_what_has_none(tmp_path):
+    """Catches a command that is refused: an LSTM is not linear in its tokens."""
+    folder = make_sweep(tmp_path / "chosen", {"lstm": {(1e-3, 0): 0.9}})
+    path = make_run(folder.group("000_lstm_width_16").member(0))
+    config = json.loads((path / "config.json").read_text())
+    config["model"]["mixer"] = "lstm"
+    (path / "config.json").write_text(json.dumps(config))
+    collect(folder)
+    text = words_of(folder.report.read_text())
+    assert "its best member" in text
+    assert "--analyses=attention" not in text
+
+
 @pytest.mark.parametrize("grid", [table_of().head(0), table_of(dict.fromkeys(VALUES))])
 def test_what_a_verdict_alone_leaves(tmp_path, grid):
     """Catches a choice's page without heat maps, where members have no grid or no number in it."""

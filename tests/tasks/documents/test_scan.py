@@ -46,14 +46,41 @@ def test_lines_that_are_too_long_are_reported_with_the_others(tmp_path):
 # Catches a message of a million lines, a count that forgets those that are not shown, and lines
 # that are not shown and not named either.
 def test_many_bad_lines_are_counted(tmp_path):
+    def bad(number):  # each with a reason of its own
+        return line(key=[900 + number, 1])
+
+    many_bad = [*map(bad, range(60)), line(), bad(60), line(), *map(bad, range(61, 123))]
     with pytest.raises(UserError) as caught:
-        Documents(write(tmp_path, *["{"] * 60, line(), "{", line(), *["{"] * 62))
+        Documents(write(tmp_path, *many_bad))
     head, *shown, last = str(caught.value).splitlines()
     assert "123 bad lines" in head
     assert len(shown) == 50
     assert last.strip() == "and 73 more: lines 51-60, 62, 64-125"
     with pytest.raises(UserError, match=r"and 1150 more: lines 101, .*, 499, \.\.\. 2399$"):
+        Documents(write(tmp_path, *(text for i in range(1200) for text in (bad(i), line()))))
+
+
+def test_lines_with_the_same_reason_are_told_once(tmp_path):
+    """Catches one reason that is printed fifty times, and the other that is then not shown."""
+    with pytest.raises(UserError) as caught:
+        Documents(write(tmp_path, *["{"] * 60, line(), "{", line(), *["{"] * 62, "[]"))
+    head, first, second = str(caught.value).splitlines()
+    assert "124 bad lines" in head
+    assert first.startswith("  123 lines, 1-60, 62, 64-125: is no JSON")
+    assert second == "  line 126: is no JSON object"
+    with pytest.raises(UserError, match=r"\n  1200 lines, 1, 3, .*, 19, \.\.\. 2399: is no JSON:"):
         Documents(write(tmp_path, *["{", line()] * 1200))
+
+
+def test_a_line_without_a_pair_is_told_before_training(tmp_path, capsys):
+    """Catches a file whose missing key is told by the intervention, after hours of training."""
+    lines = list(many(60))
+    other = json.loads(lines[7])
+    del other["queries"][0]["key"]
+    path = write(tmp_path, *lines[:7], json.dumps(other), *lines[8:])
+    (remark,) = Documents(path, dev=0.2, test=0.3).remarks()
+    assert remark.startswith(f"{path}: the first query of line 8 has no 'key': ")
+    assert remark in capsys.readouterr().err
 
 
 # Catches an answer called strange because the line that would have brought it is bad.
@@ -157,7 +184,8 @@ def test_lines_that_repeat_others_are_left_out(tmp_path, capsys):
     path = write(tmp_path, *lines * 10, json.dumps(other), json.dumps(spaced))
     task = Documents(path, dev=0.2, test=0.3)
     assert sum(task.sizes().values()) == 61
-    (remark,) = task.remarks()
+    (remark, lacking) = task.remarks()
+    assert "line 601 has no 'key'" in lacking
     assert remark == f"{path}: 541 lines with the tokens and queries of an earlier one left out"
     assert remark in capsys.readouterr().err
     drawn = task.draw(jax.random.key(0), task.sizes()["train"], "train")
@@ -194,8 +222,9 @@ def test_keys_that_are_all_unknown(tmp_path, capsys):
     splits = zip(records, splits_of(task), strict=True)
     test = [one["id"] % 5 == 0 for one, split in splits if split == "test"]
     assert sum(test) > 5
-    (remark,) = task.remarks()
+    remark, _ = task.remarks()  # the other one: no line has a value
     assert f"in {sum(test)} of {len(test)} test documents the asked key is an unknown" in remark
     assert remark in capsys.readouterr().err
     _, path = two_orders(tmp_path, 300, new=1, alone=True)
-    assert Documents(path, **of_ids).remarks() == ()
+    (lacking,) = Documents(path, **of_ids).remarks()
+    assert "no 'value'" in lacking
