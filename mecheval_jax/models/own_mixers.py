@@ -334,4 +334,5 @@ def _described(error: Exception, mixer: type) -> str:
     ]
     where = f"{pathlib.Path(file).name}, line {places[-1].lineno}: " if places else ""
     (said, *_) = str(error).strip().splitlines() or [""]
-    return f"{where}{type(error).__name__}: {said}"
+    # What this package says of a mistake needs no name of an exception.
+    return where + (said if isinstance(error, UserError) else f"{type(error).__name__}: {said}")
