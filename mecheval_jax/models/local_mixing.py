@@ -82,8 +82,26 @@ def reach_of_changes(found: list[Change]) -> float:
 
     Only what is the same wherever a token is changed is local: a look-up depends on the document.
     """
-    reaches = {reach for change in found for reach in change.reaches()}
+    reaches = _reaches(found)
     return reaches.pop() if len(reaches) == 1 else ALL if reaches else 0
+
+
+def _reaches(found: list[Change]) -> set[float]:
+    return {reach for change in found for reach in change.reaches()}
+
+
+def _differs(declared: float, found: list[Change]) -> float | None:
+    """What a site mixes in if that is not what is declared for it; else None."""
+    if declared == ALL:  # of a filter over the whole document only an end that can be told is wrong
+        measured = reach_of_changes(found)
+        return None if measured == ALL else measured
+    # Documents may end before that many tokens have followed.
+    found = [change for change in found if change.token + declared < change.sizes.shape[1] - 1]
+    reaches = _reaches(found)
+    largest = max(reaches, default=0)
+    # In blocks of tokens the last of a block mixes in most, which may not be one that is looked at.
+    fits = largest == declared or (largest < declared and len(reaches) > 1)
+    return None if fits or not found else largest
 
 
 def wrong_reach(
@@ -100,8 +118,7 @@ def wrong_reach(
             values for `x`, so that only what mixes tokens besides them changes at later tokens.
         x: Inputs, [documents, length, width].
     """
-    length = x.shape[1]
-    tokens = changed_tokens(length)
+    tokens = changed_tokens(x.shape[1])
     free: dict[str, list[Change]] = {}
     besides: dict[str, list[Change]] = {}
     for held, found in ((False, free), (True, besides)):
@@ -113,10 +130,8 @@ def wrong_reach(
             for site, change in changes(before, activations(other, held), token).items():
                 found.setdefault(site, []).append(change)
     for site, reach in declared.items():
-        room = [change for change in free.get(site, ()) if change.token + reach < length - 1]
-        # Of a filter over the whole document only an end that can be told is wrong.
-        measured = reach_of_changes(free.get(site, []) if reach == ALL else room)
-        if (room or reach == ALL) and tokens and measured != reach:
+        measured = _differs(reach, free.get(site, []))
+        if tokens and measured is not None:
             return (
                 f"local_reach() says that {site!r} mixes {_number(reach)} earlier tokens into each "
                 f"token, but it mixes {_number(measured)}"

@@ -93,6 +93,25 @@ def test_what_is_declared(declared, wrong):
     assert wrong in wrong_reach(declared, chain, X)
 
 
+def in_blocks(x, of):
+    """The sum of a block's tokens so far."""
+    y = x.copy()
+    for start in range(0, x.shape[1], of):
+        y[:, start : start + of] = np.cumsum(x[:, start : start + of], axis=1)
+    return y
+
+
+@pytest.mark.parametrize(("declared", "fits"), [(9, True), (4, False), (ALL, True)])
+def test_blocks_of_tokens(declared, fits):
+    """Catches a refusal of what mixes as much as it says at some tokens only, 9 in blocks of 10."""
+
+    def sums(x, held):
+        return {"sums": in_blocks(X if held else x, 10), OUTPUTS: in_blocks(X if held else x, 10)}
+
+    wrong = wrong_reach({"sums": declared}, sums, X)
+    assert (wrong is None) == fits
+
+
 def test_what_is_declared_rightly():
     """Catches a check that refuses what is true, also where documents are too short to tell."""
 
