@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.config import AnalysesConfig
+from mecheval_jax.evaluation.config import AnalysesConfig, count_held_out
 from mecheval_jax.evaluation.memory.capacity import capacity_rows, tasks_of_capacity
 from mecheval_jax.evaluation.memory.components import component_rows
 from mecheval_jax.evaluation.memory.editing import check_editing, editing_rows
@@ -34,9 +34,10 @@ from mecheval_jax.evaluation.patching import (
 )
 from mecheval_jax.evaluation.patching.agreement import agreement_rows, attribution_rows
 from mecheval_jax.evaluation.patching.effects import effects
+from mecheval_jax.evaluation.patching.graph import graph_of
 from mecheval_jax.evaluation.patching.grid import grid
 from mecheval_jax.evaluation.representations.counterfactuals import variables_of
-from mecheval_jax.evaluation.representations.das import subspace_rows
+from mecheval_jax.evaluation.representations.das import check_dimensions, subspace_rows
 from mecheval_jax.evaluation.representations.effective_attention import attention_rows, check_linear
 from mecheval_jax.evaluation.representations.logit_lens import lens_rows
 from mecheval_jax.evaluation.representations.probes import probe_rows, targets_of
@@ -84,16 +85,19 @@ def _probes(subject: Subject, options: AnalysesConfig, sites: Sites) -> Tables:
 
 
 def _subspaces(subject: Subject, options: AnalysesConfig, sites: Sites) -> Tables:
-    inputs = [SitePath(layer, "block_input").path for layer in range(1, subject.config.layers)]
     roles = _searched_roles(subject)
     searched = dataclasses.replace(
         subject,
         batch=subject.more_documents(options.subspaces.documents),
         evaluation=dataclasses.replace(subject.evaluation, roles=roles),
     )
-    places = inputs or [SitePath(0, "mixer_input").path]
-    variables = variables_of(subject.task)
+    places, variables = _searched_places(subject), variables_of(subject.task)
     return {"subspaces": subspace_rows(searched, options.subspaces, places, variables)}
+
+
+def _searched_places(subject: Subject) -> list[str]:
+    inputs = [SitePath(layer, "block_input").path for layer in range(1, subject.config.layers)]
+    return inputs or [SitePath(0, "mixer_input").path]
 
 
 def _searched_roles(subject: Subject) -> tuple[str, ...]:
@@ -111,16 +115,41 @@ def _check_roles(subject: Subject, _: AnalysesConfig) -> None:
     subject.evaluation.check_against(subject.task)
 
 
+def _check_circuits(subject: Subject, options: AnalysesConfig) -> None:
+    _check_roles(subject, options)
+    graph_of(subject.config, options.circuits.ports)
+
+
+def _check_probes(subject: Subject, options: AnalysesConfig) -> None:
+    targets_of(subject, options.probes)
+    count_held_out("probes", options.probes.test_share, subject.available(options.probes.documents))
+
+
+def _check_subspaces(subject: Subject, options: AnalysesConfig) -> None:
+    _searched_roles(subject)
+    search = options.subspaces
+    check_dimensions(search, _searched_places(subject)[0], subject.config.width)
+    count_held_out("subspaces", search.test_share, subject.available(search.documents))
+
+
+def _check_components(subject: Subject, _: AnalysesConfig) -> None:
+    if len(subject.batch.tokens) < 2:
+        raise UserError(
+            "components exchanges parts between documents: evaluation.documents is 1, at least 2"
+        )
+
+
 CHECKS: dict[str, Callable[[Subject, AnalysesConfig], object]] = {
     "gradients": _check_roles,
-    "circuits": _check_roles,
-    "probes": lambda subject, options: targets_of(subject, options.probes),
-    "subspaces": lambda subject, _: _searched_roles(subject),
+    "circuits": _check_circuits,
+    "probes": _check_probes,
+    "subspaces": _check_subspaces,
     "attention": lambda subject, _: check_linear(subject),
     "capacity": lambda subject, options: tasks_of_capacity(subject, options.capacity),
     "generalization": lambda subject, options: settings_of(subject, options.generalization),
     "editing": lambda subject, _: check_editing(subject),
     "overwriting": lambda subject, _: check_overwriting(subject),
+    "components": _check_components,
 }
 """What refuses an analysis that the task, the model or the options do not allow, before any is
 measured; what only the answers show is refused later."""

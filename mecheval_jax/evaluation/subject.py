@@ -64,10 +64,13 @@ class Subject:
 
         No document occurs twice: one that is used for a fit must not be held out as well.
         """
-        split = self.evaluation.split
+        found = self.available(count)
+        return evaluation_batch(self.task, self.data_seed, found, self.evaluation.split)
+
+    def available(self, count: int) -> int:
+        """Number of documents that `more_documents` gives."""
         count = max(count, self.evaluation.documents)
-        count = min(count, self.task.sizes().get(split, count))
-        return evaluation_batch(self.task, self.data_seed, count, split)
+        return min(count, self.task.sizes().get(self.evaluation.split, count))
 
 
 @functools.partial(jax.jit, static_argnums=0)

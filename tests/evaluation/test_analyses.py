@@ -1,5 +1,6 @@
 """Further analyses of trained runs, and the tutorial, which looks at two of them."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -12,7 +13,12 @@ import pytest
 from mecheval_jax import runs
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation import analyses
-from mecheval_jax.evaluation.config import AnalysesConfig, SubspacesConfig
+from mecheval_jax.evaluation.config import (
+    AnalysesConfig,
+    CircuitsConfig,
+    ProbesConfig,
+    SubspacesConfig,
+)
 from mecheval_jax.evaluation.representations import probes
 from mecheval_jax.evaluation.subject import Subject, documents_of
 from mecheval_jax.interventions.capture import observe
@@ -20,7 +26,7 @@ from mecheval_jax.models.language_model import LanguageModel, initialize
 from mecheval_jax.reporting.figures import analyses as figures
 from mecheval_jax.reporting.html import comparison, report
 from mecheval_jax.reporting.terminal import tables
-from tests.support import forked, planted, small
+from tests.support import forked, planted, planted_memory, small
 from tests.support.compilation import ROOT
 
 FEW = ("probes.documents=128", "subspaces.documents=128")
@@ -210,7 +216,31 @@ def test_mixers_without_matrices_or_states_are_refused_first():
     analyses.CHECKS["attention"](attention, options)
     with pytest.raises(UserError, match="no site write"):
         analyses.CHECKS["editing"](attention, options)
-    analyses.CHECKS["editing"](subject_of("delta_net"), options)
+    with pytest.raises(UserError, match="documents cannot ask for 4 pairs"):  # some have two
+        analyses.CHECKS["editing"](subject_of("delta_net"), options)
+    analyses.CHECKS["editing"](planted_memory.lively("delta_net"), options)
+
+
+@pytest.mark.parametrize(
+    ("name", "mixer", "options", "evaluation", "message"),
+    [
+        ("circuits", "rwkv7", {}, {}, "has no graph of edges"),
+        ("circuits", "gla", {"circuits": CircuitsConfig(ports=("foo",))}, {}, "port 'foo'"),
+        ("editing", "h3", {}, {}, "h3 has no site state with values beside it"),
+        ("subspaces", "gla", {"subspaces": SubspacesConfig(dimensions=65)}, {}, "dimensions is 65"),
+        ("subspaces", "gla", {"subspaces": SubspacesConfig(test_share=1e-6)}, {}, "hold out"),
+        ("probes", "gla", {"probes": ProbesConfig(test_share=1e-6)}, {}, "some to hold out"),
+        ("components", "gla", {}, {"documents": 1}, "evaluation.documents is 1, at least 2"),
+    ],
+)
+def test_what_the_config_tells_is_refused_first(name, mixer, options, evaluation, message):
+    """Catches what model and options alone forbid, found when other analyses were measured."""
+    settings = dataclasses.replace(planted.EVALUATION, **evaluation)
+    subject = planted.lively_subject(mixer, settings)
+    with pytest.raises(UserError, match=message):
+        analyses.check([name], subject, AnalysesConfig(**options))
+    possible = planted.lively_subject("gla", planted.EVALUATION)
+    analyses.check(["circuits", "components", "probes", "subspaces"], possible, AnalysesConfig())
 
 
 def test_no_document_is_fitted_and_held_out(tmp_path):

@@ -26,13 +26,16 @@ import numpy as np
 from mecheval_jax.array_types import Array, Float, PyTree
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.memory.closed_form import closed_form_error
-from mecheval_jax.evaluation.memory.questions import asked_pairs, asking, check_pairs
+from mecheval_jax.evaluation.memory.questions import asked_pairs, asking, task_asking
 from mecheval_jax.evaluation.memory.removal import MemoryPlace, find_memory, memories
-from mecheval_jax.evaluation.memory.surgery import Surgery
+from mecheval_jax.evaluation.memory.surgery import VALUES, Surgery
 from mecheval_jax.evaluation.question import Question
 from mecheval_jax.evaluation.rows import describe
 from mecheval_jax.evaluation.subject import Subject
+from mecheval_jax.interventions.addresses import site_paths
 from mecheval_jax.interventions.capture import capture
+from mecheval_jax.site_path import SitePath
+from mecheval_jax.sites import STATE
 from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate, accuracy_interval
 from mecheval_jax.tasks.base import Batch
 from mecheval_jax.tasks.geometry import Geometry, geometry
@@ -80,13 +83,36 @@ def factors_of(
 
 
 def check_editing(subject: Subject) -> None:
-    """Check that documents have pairs, and some layer a state that is written.
+    """Check that documents have pairs enough, and some layer a state that can be edited.
 
     Raises:
-        UserError: If they have none, or no layer has.
+        UserError: If they have not, or no layer has.
     """
-    check_pairs(subject.task)
-    memories(subject, WRITTEN)
+    editable(subject)
+    task_asking(subject, PAIRS)
+
+
+def editable(subject: Subject) -> tuple[str, ...]:
+    """Paths of the writes into states that are sites, with their values beside them.
+
+    H3 has a site with what it writes, and none with its state.
+
+    Raises:
+        UserError: If no layer has one.
+    """
+    paths = site_paths(subject.config)
+
+    def has(write: str, *names: str) -> bool:
+        return any(SitePath.parse(write).beside(name).path in paths for name in names)
+
+    written = memories(subject, WRITTEN)
+    found = tuple(path for path in written if has(path, STATE) and has(path, *VALUES))
+    if not found:
+        raise UserError(
+            f"{subject.config.mixer} has no site {STATE} with values beside it "
+            f"({' or '.join(VALUES)}): nothing that could be edited"
+        )
+    return found
 
 
 def editing_rows(subject: Subject) -> Iterator[dict[str, Any]]:
@@ -104,7 +130,7 @@ def editing_rows(subject: Subject) -> Iterator[dict[str, Any]]:
             pair with no token at the place.
     """
     batch = asked_pairs(subject, PAIRS, DOCUMENTS)
-    removed, _ = find_memory(subject, asking(batch, 0), WRITTEN)
+    removed, _ = find_memory(subject, asking(batch, 0), editable(subject))
     place = removed.places[removed.best]
     found = jax.device_get(edit(subject, batch, place, PAIRS))
     if not found["present"].any():
@@ -204,7 +230,8 @@ def edit(subject: Subject, batch: Batch, place: MemoryPlace, pairs: int) -> dict
         return {
             "right": jnp.stack([jnp.stack(each) for each in right]),
             "new": jnp.stack(new),
-            "read": (read.argmax(axis=0) == 0).astype(jnp.float32),
+            # Where nothing is held all cosines are 0, and none is nearest.
+            "read": (read[0] > read[1:].max(axis=0)).astype(jnp.float32),
             "cosine": near,
             "present": (written >= 0).all(axis=0),
         }

@@ -27,6 +27,7 @@ import numpy as np
 from mecheval_jax.array_types import Array
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.memory.removal import MemoryPlace, find_memory, memories
+from mecheval_jax.evaluation.patching.effects import SMALLEST_GAP, Gap
 from mecheval_jax.evaluation.question import Question, corruption_key
 from mecheval_jax.evaluation.rows import describe
 from mecheval_jax.evaluation.subject import Subject
@@ -87,10 +88,13 @@ def overwriting_rows(subject: Subject) -> Iterator[dict[str, Any]]:
     clean, new, both = (runs[name] for name in ("clean", "without_new", "without_both"))
     change = (_length(new["read"] - both["read"]), _length(clean["read"] - new["read"]))
     uncovered = bootstrap.ratio(*change, present)
-    yield row("uncovered", uncovered, reading=reading_of(uncovered, evaluation.confidence))
+    lost = Gap(clean["new_probability"], new["new_probability"], bootstrap)
+    # A model that does not answer from the place has contributions there as well, of any sizes.
+    answers = lost.mean(present).interval(evaluation.confidence)[0] > SMALLEST_GAP
+    reading = reading_of(uncovered, evaluation.confidence) if answers else UNDECIDED
+    yield row("uncovered", uncovered, reading=reading)
     gained = new["old_probability"] - both["old_probability"]
-    lost = clean["new_probability"] - new["new_probability"]
-    yield row("recovered", bootstrap.ratio(gained, lost, present))
+    yield row("recovered", lost.share(gained, present))
     yield row("trace", _trace(subject, batch, bootstrap)) | dict.fromkeys(place.cells())
 
 

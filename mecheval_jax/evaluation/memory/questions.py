@@ -21,15 +21,7 @@ def asked_pairs(subject: Subject, pairs: int, documents: int) -> Batch:
     Raises:
         UserError: If the task cannot ask several pairs, each by its key's token.
     """
-    task, evaluation = subject.task, subject.evaluation
-    check_pairs(task)
-    if getattr(task, "queries", pairs) < pairs:
-        try:
-            task = resized(task, {"queries": pairs}, subject.config)
-        except UserError as error:
-            raise UserError(
-                f"documents cannot ask for {pairs} pairs, one by one: {error}"
-            ) from None
+    task, evaluation = task_asking(subject, pairs), subject.evaluation
     count = min(documents, evaluation.documents)
     batch = evaluation_batch(task, subject.data_seed, count, evaluation.split)
     asked = jnp.take_along_axis(batch.tokens, batch.query_positions, axis=1)[:, :pairs]
@@ -39,6 +31,22 @@ def asked_pairs(subject: Subject, pairs: int, documents: int) -> Batch:
     if getattr(task, "question", 1) > 1 or not bool((asked == keys).all()):
         raise UserError("pairs cannot be asked one by one: a question is not the key's token alone")
     return batch
+
+
+def task_asking(subject: Subject, pairs: int) -> Task:
+    """The subject's task, with questions about at least this many pairs where it can have them.
+
+    Raises:
+        UserError: If documents have no pairs, or fewer.
+    """
+    task = subject.task
+    check_pairs(task)
+    if getattr(task, "queries", pairs) >= pairs:
+        return task
+    try:
+        return resized(task, {"queries": pairs}, subject.config)
+    except UserError as error:
+        raise UserError(f"documents cannot ask for {pairs} pairs, one by one: {error}") from None
 
 
 def check_pairs(task: Task) -> None:

@@ -140,14 +140,18 @@ def memories(subject: Subject, only: tuple[str, ...] = MEMORIES) -> tuple[str, .
 
 
 def find_memory(
-    subject: Subject, batch: Batch, only: tuple[str, ...] = MEMORIES, *, together: bool = False
+    subject: Subject,
+    batch: Batch,
+    sites: tuple[str, ...] | None = None,
+    *,
+    together: bool = False,
 ) -> tuple[Removed, Geometry]:
     """Remove the asked pair at every place, and measure the answer to query 0.
 
     Args:
         subject: Model and task.
         batch: Documents that are measured.
-        only: Names of the sites at which pairs are removed.
+        sites: Paths of sites at which pairs are removed, of `memories`; all if None.
         together: Whether to remove all `SPAN` tokens of a pair at once, not one by one.
 
     Raises:
@@ -155,7 +159,7 @@ def find_memory(
     """
     check_geometry(subject.task, batch)
     found = geometry(subject.task, batch)
-    sites = memories(subject, only)
+    sites = memories(subject) if sites is None else sites
     places = tuple(MemoryPlace(site, offset) for site in sites for offset in range(SPAN))
     if together:
         places = tuple(MemoryPlace(site, tokens=SPAN) for site in sites)

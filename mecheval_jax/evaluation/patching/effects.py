@@ -52,9 +52,10 @@ class Gap:
         """Clean less corrupted measure [document]."""
         return self.clean - self.corrupted
 
-    def mean(self) -> Estimate:
-        """Mean gap over all documents."""
-        return self.bootstrap.mean(self.sizes, np.ones(len(self.clean), bool))
+    def mean(self, present: np.ndarray | None = None) -> Estimate:
+        """Mean gap over the documents that are present [document]; over all if None."""
+        present = np.ones(len(self.clean), bool) if present is None else present
+        return self.bootstrap.mean(self.sizes, present)
 
     def restored(self, answers: np.ndarray, present: np.ndarray | None = None) -> Estimate:
         """Share that comes back in changed corrupted runs with these answers; see `share`."""

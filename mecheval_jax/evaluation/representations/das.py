@@ -101,6 +101,18 @@ def align(
     return Alignment(basis, {name: right[counted].astype(bool) for name, right in correct.items()})
 
 
+def check_dimensions(config: SubspacesConfig, site: str, channels: int) -> None:
+    """Check that a site has room for the subspace.
+
+    Raises:
+        UserError: If it has fewer channels than the subspace has dimensions.
+    """
+    if config.dimensions > channels:
+        raise UserError(
+            f"analyses.subspaces.dimensions is {config.dimensions}: {site} has {channels} channels"
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class _Search:
     """Static part of a search, for which its program is compiled."""
@@ -133,11 +145,7 @@ def _search(
 
     base, places, own = look(pairs.base)
     other = look(pairs.source)[2]
-    if not config.dimensions <= own.shape[1]:
-        raise UserError(
-            f"analyses.subspaces.dimensions is {config.dimensions}: {site} has {own.shape[1]} "
-            "channels"
-        )
+    check_dimensions(config, site, own.shape[1])
 
     # Scores of the answers to some base documents, with a change of the activation at the role.
     def score_changed(rows: Array, change: Array, answers: Array) -> AnswerScores:

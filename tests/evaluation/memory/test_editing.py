@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -44,6 +45,25 @@ def test_one_association_and_no_other():
         assert (low, high) == pytest.approx(wilson(value * of, of))
     # Nearly nothing is left of the residual stream, and its norm makes rounding errors large.
     assert found["none", "edited", "closed_form_error"] < 1e-3
+
+
+def test_nothing_is_read_where_nothing_is_held():
+    """Catches a tie among values, all of which are 0, that is called the pair's own value."""
+    subject = planted_memory.delta_rule(planted_memory.RECALL, 0.999)
+    mixer = subject.params["block_0"]["mixer"]
+    silent = {name: jax.tree.map(jnp.zeros_like, mixer[name]) for name in mixer if name[0] == "v"}
+    assert silent
+    params = {**subject.params, "block_0": {**subject.params["block_0"], "mixer": mixer | silent}}
+    table = pd.DataFrame(editing_rows(dataclasses.replace(subject, params=params)))
+    assert table.set_index("metric").loc["read", "value"] == 0
+
+
+@pytest.mark.parametrize(("mixer", "layer"), [("h3,gla", 1), ("gla,h3", 0)])
+def test_the_layer_whose_state_is_a_site(mixer, layer):
+    """Catches H3, whose state is none, taken for the memory of a hybrid, which is then refused."""
+    subject = planted_memory.lively(mixer, layers=2)
+    table = pd.DataFrame(editing_rows(subject))
+    assert set(table["layer"].dropna()) == {layer}
 
 
 def test_interference_by_cosine():
@@ -117,7 +137,7 @@ def test_models_without_associations():
     """Catches attention, which has no state, and H3, which does not give its own, edited."""
     with pytest.raises(UserError, match="attention has no site write"):
         next(editing_rows(planted_memory.lively("attention")))
-    with pytest.raises(UserError, match="layer 0 has no site block_0/mixer/state"):
+    with pytest.raises(UserError, match="h3 has no site state with values beside it"):
         next(editing_rows(planted_memory.lively("h3")))
 
 

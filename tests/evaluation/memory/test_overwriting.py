@@ -1,13 +1,17 @@
 """Erased or outweighed, of a delta rule whose share of a write is set by hand."""
 
+import dataclasses
+
+import jax
 import numpy as np
 import pandas as pd
 import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.memory.overwriting import overwriting_rows, reading_of
+from mecheval_jax.models.language_model import initialize
 from mecheval_jax.statistics.bootstrap import Estimate
-from tests.support import planted_memory
+from tests.support import planted, planted_memory
 
 
 @pytest.mark.parametrize(("beta", "reading"), [(0.999, "erased"), (0.1, "outweighed")])
@@ -48,6 +52,21 @@ def test_readings_follow_from_the_interval(samples, reading):
     """Catches a word that the interval does not bear out."""
     estimate = Estimate(float(np.median(samples)), np.repeat(samples, 200), 64)
     assert reading_of(estimate, 0.95) == reading
+
+
+@pytest.mark.parametrize("mixer", ["gla", "attention"])
+def test_a_model_that_has_learned_nothing(mixer):
+    """Catches two contributions at random that are called a pair which outweighs another."""
+    task = planted_memory.FORGETTING
+    subject = planted_memory.lively(mixer, task)
+    new = jax.jit(initialize, static_argnums=0)(subject.config, jax.random.key(0))
+    batch = planted.documents(task, 128)
+    subject = dataclasses.replace(subject, params=new, batch=batch)
+    by_metric = pd.DataFrame(overwriting_rows(subject)).set_index("metric")
+    assert by_metric.loc["uncovered", "reading"] == "undecided"
+    assert by_metric.loc["recovered", "value"] is None or np.isnan(
+        float(by_metric.loc["recovered", "value"])
+    )
 
 
 def test_documents_without_an_old_value():
