@@ -9,6 +9,7 @@ Flax module of the user's own. Names joined by commas make a hybrid, one for eac
 import dataclasses
 import importlib
 import inspect
+import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -174,7 +175,7 @@ def _own(path: str) -> Architecture:
     """The architecture of a class given as ``module:Class``."""
     module, _, name = path.partition(":")
     if module.endswith(".py"):
-        stem = module.removesuffix(".py").rpartition("/")[2]
+        stem = pathlib.PurePath(module).stem
         raise UserError(
             f"model.mixer {path!r} names a file: give {stem}:{name}, an import path without .py, "
             "with the file's folder on PYTHONPATH"

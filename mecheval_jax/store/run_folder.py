@@ -203,19 +203,7 @@ class RunFolder(TrainingFolder):
         Raises:
             UserError: If the folder holds no run, or one that would run code of its own (`trust`).
         """
-        if not self.config.exists():
-            if (self.path / SWEEP_FILE).exists():
-                raise UserError(
-                    f"{self.path} is a sweep: give one of its runs, "
-                    f"{self.path}/{GROUPS}/NAME/members/NUMBER"
-                )
-            raise UserError(f"{self.path} holds no run (no config.json): give a training workdir")
-        self.check_links()
-        if self.member.exists() and self.path.resolve().parts[-4:-3] != (GROUPS,):
-            raise UserError(
-                f"{self.path} is a member of a sweep, which has its parameters: leave it in the "
-                "folder of the sweep"
-            )
+        self._check_holds_run()
         values = read_json(self.config, remedy=AS_IT_WAS)
         places: dict[str, str] = {}
         if isinstance(task := values.get("task"), dict):
@@ -234,6 +222,22 @@ class RunFolder(TrainingFolder):
         if ":" in experiment.model.mixer:
             own_code.say_what_changed(experiment.model.mixer, self.read_provenance(), self.path)
         return experiment
+
+    def _check_holds_run(self) -> None:
+        """Refuse a folder without a run, or with one that cannot be read there."""
+        if not self.config.exists():
+            if (self.path / SWEEP_FILE).exists():
+                raise UserError(
+                    f"{self.path} is a sweep: give one of its runs, "
+                    f"{self.path}/{GROUPS}/NAME/members/NUMBER"
+                )
+            raise UserError(f"{self.path} holds no run (no config.json): give a training workdir")
+        self.check_links()
+        if self.member.exists() and self.path.resolve().parts[-4:-3] != (GROUPS,):
+            raise UserError(
+                f"{self.path} is a member of a sweep, which has its parameters: leave it in the "
+                "folder of the sweep"
+            )
 
     def _other_places(self, task: Mapping[str, Any]) -> dict[str, str]:
         """Where else files of the task lie; see `task_files.other_places`.
