@@ -98,7 +98,13 @@ def describe_accuracy(
     answers: AnswerScores, batch: Batch, confidence: float, bootstrap: Bootstrap
 ) -> dict[str, float]:
     """Share of right answers among those that count, with its interval, as cells of a row."""
-    right, asked = counts_of(answers, batch)
+    return describe_counts(*counts_of(answers, batch), confidence, bootstrap)
+
+
+def describe_counts(
+    right: np.ndarray, asked: np.ndarray, confidence: float, bootstrap: Bootstrap
+) -> dict[str, float]:
+    """`describe_accuracy` of counts; documents that were asked nothing have no part in it."""
     low, high = accuracy_interval(right, asked, confidence, bootstrap)[0]
     return {"value": float(right.sum() / asked.sum()), "low": low, "high": high}
 

@@ -15,9 +15,33 @@ def place_of(site: str) -> dict[str, Any]:
     return {**vars(SitePath.parse(site)), "site": site}
 
 
-def describe(estimate: Estimate, confidence: float, tested: bool = True) -> dict[str, Any]:
-    """Value, interval, documents and p-value of an estimate as cells of a row; None for unknown."""
+Range = tuple[float, float]
+
+SHARE: Range = (0.0, 1.0)
+"""Where probabilities and shares of documents lie."""
+
+SIZE: Range = (0.0, np.inf)
+"""Where divergences lie, and other numbers without a sign."""
+
+CORRELATION: Range = (-1.0, 1.0)
+"""Where correlations lie."""
+
+
+def describe(
+    estimate: Estimate, confidence: float, tested: bool = True, within: Range | None = None
+) -> dict[str, Any]:
+    """Value, interval, documents and p-value of an estimate as cells of a row; None for unknown.
+
+    Args:
+        estimate: Number with its replicates.
+        confidence: Confidence of the interval.
+        tested: Whether it is tested against 0.
+        within: Range of what can be at all, to which the interval is cut. Of few documents its ends
+            are a value and so many times the spread, which knows of no bounds.
+    """
     low, high = estimate.interval(confidence)
+    if within is not None:
+        low, high = (float(np.clip(end, *within)) for end in (low, high))
     p = p_value(estimate) if tested else np.nan
     numbers = {"value": estimate.value, "low": low, "high": high, "p_value": p}
     known = {name: None if np.isnan(number) else number for name, number in numbers.items()}

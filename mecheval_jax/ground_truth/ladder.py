@@ -38,7 +38,7 @@ from mecheval_jax.evaluation.patching.edge_scores import EXACT, score_edges
 from mecheval_jax.evaluation.question import corruption_key
 from mecheval_jax.evaluation.representations.counterfactuals import counterfactual
 from mecheval_jax.evaluation.representations.das import align
-from mecheval_jax.evaluation.rows import describe, describe_share
+from mecheval_jax.evaluation.rows import SHARE, SIZE, describe, describe_share
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.fields import LARGEST, MOST_SEEDS, check_once
 from mecheval_jax.files import (
@@ -273,11 +273,11 @@ def grade_edges(kind: str, seed: int) -> Rows:
     exact = every[EXACT]
     named = {"kind": kind, "seed": seed, "edges": len(exact.graph.edges)}
     for method, scores in every.items():
-        for metric, found in (
-            ("auroc", auroc(scores, edges, "key")),
-            ("recovered", recovered(scores, exact, edges, "key")),
+        for metric, found, within in (
+            ("auroc", auroc(scores, edges, "key"), SHARE),
+            ("recovered", recovered(scores, exact, edges, "key"), SIZE),
         ):
-            described = describe(found, confidence, tested=False)
+            described = describe(found, confidence, tested=False, within=within)
             rows.append({**named, "method": method, "metric": metric, **described})
     drawn = random_auroc(exact, edges, confidence)
     return [*rows, {**named, "method": RANDOM, "metric": "auroc", **drawn}]

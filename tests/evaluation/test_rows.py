@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from mecheval_jax.evaluation.rows import describe, describe_share, place_of, with_discoveries
+from mecheval_jax.evaluation.rows import (
+    SHARE,
+    SIZE,
+    describe,
+    describe_share,
+    place_of,
+    with_discoveries,
+)
 from mecheval_jax.statistics.bootstrap import Estimate
 from mecheval_jax.statistics.intervals import wilson
 
@@ -28,6 +35,20 @@ def test_cells_of_an_estimate():
     unknown = describe(Estimate(np.nan, samples, 7), 0.9)
     empty = {"value": None, "low": None, "high": None, "p_value": None}
     assert unknown == {"documents": 7} | empty
+
+
+def test_an_interval_of_few_documents_ends_where_a_number_must():
+    """Catches a probability of up to 1.07, a value that is cut, and an unknown that is 0."""
+    samples = np.random.default_rng(0).normal(0.6, 0.25, 500)
+    few = Estimate(0.6, samples, 3, degrees=2.0)
+    free, cut = describe(few, 0.95), describe(few, 0.95, within=SHARE)
+    assert free["low"] < 0 < 1 < free["high"]
+    assert cut == free | {"low": 0.0, "high": 1.0}
+    above = describe(few, 0.95, within=SIZE)
+    assert above == free | {"low": 0.0}
+    assert describe(few, 0.95, within=(0.7, 0.8))["value"] == 0.6
+    unknown = describe(Estimate(0.6, samples, 1), 0.9, within=SHARE)
+    assert (unknown["low"], unknown["high"]) == (None, None)
 
 
 def test_cells_of_a_share():

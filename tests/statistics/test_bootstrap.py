@@ -272,6 +272,13 @@ def test_answers_to_one_document_are_no_independent_trials():
     # One number of answers to each document does as well as another, and none is no document.
     asked = np.where(np.arange(20) < 14, 4.0, 0.0)
     assert accuracy_interval(asked, asked, 0.95, boot)[0] == wilson(14.0, 14)
+    # Those without an answer neither widen an interval nor shorten it, and of one nothing is known.
+    fewer, of_fewer = Bootstrap([14], 2000, 0), np.where(np.arange(20) % 2, asked, 0)
+    (low, high), _ = accuracy_interval(of_fewer, asked, 0.95, boot)
+    least, most = accuracy_interval(of_fewer[:14], asked[:14], 0.95, fewer)[0]
+    assert (low, high) == pytest.approx((least, most), abs=0.03)
+    alone = np.where(np.arange(20) == 3, 4.0, 0.0)
+    assert accuracy_interval(alone / 2, alone, 0.95, boot)[0] == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(("documents", "least"), [(3, 0.92), (5, 0.92), (20, 0.92)])

@@ -22,7 +22,7 @@ import numpy as np
 from scipy.special import lambertw, ndtr
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.accuracy import counts_of, describe_accuracy
+from mecheval_jax.evaluation.accuracy import counts_of, describe_accuracy, describe_counts
 from mecheval_jax.evaluation.config import CapacityConfig
 from mecheval_jax.evaluation.memory.sizes import (
     answers_to,
@@ -32,7 +32,6 @@ from mecheval_jax.evaluation.memory.sizes import (
     size_of,
     tasks_of_sizes,
 )
-from mecheval_jax.evaluation.rows import describe_share
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.models.decoding import known_state_bytes
 from mecheval_jax.statistics.bootstrap import Bootstrap
@@ -71,6 +70,10 @@ def capacity_rows(subject: Subject, options: CapacityConfig) -> Iterator[dict[st
     sizes = tuple(tasks)
     batches = documents_of_sizes(subject, list(tasks.values()))
     evaluation, rows, counts = subject.evaluation, [], []
+    bootstraps = [
+        Bootstrap([len(batch.weights)], evaluation.resamples, evaluation.seed + index)
+        for index, batch in enumerate(batches)
+    ]
     held = [known_state_bytes(subject.config, task.max_length) for task in tasks.values()]
 
     def row(metric: str, index: int, value: float | None, **cells: Any) -> dict[str, Any]:
@@ -79,9 +82,9 @@ def capacity_rows(subject: Subject, options: CapacityConfig) -> Iterator[dict[st
 
     # Recall at every number of pairs, with replicates of the documents.
     answers = [answers_to(subject, batch) for batch in batches]
-    for index, (batch, given) in enumerate(zip(batches, answers, strict=True)):
+    by_size = zip(batches, answers, bootstraps, strict=True)
+    for index, (batch, given, bootstrap) in enumerate(by_size):
         right, asked = counts_of(given, batch)
-        bootstrap = Bootstrap([len(right)], evaluation.resamples, evaluation.seed + index)
         recall = describe_accuracy(given, batch, evaluation.confidence, bootstrap)
         rows.append(row("recall", index, **recall))
         whole = np.stack([right, asked], axis=1)
@@ -90,7 +93,9 @@ def capacity_rows(subject: Subject, options: CapacityConfig) -> Iterator[dict[st
     passes = getattr(subject.task, "num_passes", 1)
     rows += [
         row("recall_by_place", len(sizes) - 1, **cells)
-        for cells in _by_place(batches[-1], answers[-1].correct, passes, evaluation.confidence)
+        for cells in _by_place(
+            batches[-1], answers[-1].correct, passes, evaluation.confidence, bootstraps[-1]
+        )
     ]
 
     # The fit, and the recall of an additive memory of the same size.
@@ -151,7 +156,7 @@ def _powers(largest: int) -> tuple[int, ...]:
 
 
 def _by_place(
-    batch: Batch, correct: np.ndarray, passes: int, confidence: float
+    batch: Batch, correct: np.ndarray, passes: int, confidence: float, bootstrap: Bootstrap
 ) -> Iterator[dict[str, Any]]:
     """Recall by the place of the asked key, as a share of the tokens that hold pairs.
 
@@ -160,6 +165,7 @@ def _by_place(
         correct: [document, query] Whether each query is answered rightly.
         passes: Number of times that documents list their pairs; keys stand in the last of them.
         confidence: Confidence of the intervals.
+        bootstrap: Bootstrap over the documents, whose answers in a part are not independent.
     """
     if "key" not in batch.roles:
         return
@@ -173,7 +179,7 @@ def _by_place(
     place = np.clip(place, 0, PLACES - 1).astype(int)
     for part in range(PLACES):
         inside = counts & (place == part)
-        if asked := int(inside.sum()):
-            share = float(correct[inside].sum()) / asked
+        if inside.any():
+            right, asked = (correct * inside).sum(axis=1), inside.sum(axis=1)
             middle = (part + 0.5) / PLACES
-            yield {"place": middle} | describe_share(share, asked, confidence)
+            yield {"place": middle} | describe_counts(right, asked, confidence, bootstrap)

@@ -24,7 +24,7 @@ import numpy as np
 from mecheval_jax.array_types import Array, Bool, Float, PyTree
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.memory.removal import SPAN
-from mecheval_jax.evaluation.rows import describe
+from mecheval_jax.evaluation.rows import SIZE, describe
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.interventions import ablations
 from mecheval_jax.interventions.capture import Activations, at_sites, observe, run
@@ -117,7 +117,8 @@ def component_rows(subject: Subject) -> Iterator[dict[str, Any]]:
             present = present & has_donor
         named = {"component": name, "where": where, "ablation": how}
         kept = bootstrap.ratio(probability, clean, present)
-        yield named | {"metric": "kept"} | describe(kept, evaluation.confidence, tested=False)
+        cells = describe(kept, evaluation.confidence, tested=False, within=SIZE)
+        yield named | {"metric": "kept"} | cells
         cells = describe(bootstrap.mean(correct, present), evaluation.confidence, tested=False)
         if present.any():
             right, asked = np.where(present, correct, 0), present.astype(float)

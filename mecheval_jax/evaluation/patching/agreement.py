@@ -14,7 +14,7 @@ import scipy.stats
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.patching.effects import Effects
-from mecheval_jax.evaluation.rows import describe, place_of
+from mecheval_jax.evaluation.rows import CORRELATION, describe, place_of
 from mecheval_jax.statistics.bootstrap import Estimate
 
 UNCHANGED = 1e-6
@@ -53,7 +53,9 @@ def agreement_rows(exact: Effects, estimates: Sequence[Effects]) -> Iterator[dic
             pair = ([each[cell] for cell in cells] for each in (measured, own))
             correlation = _correlation(*pair)
             named = {"method": estimate.method, "measure": estimate.measure, **case}
-            found = describe(correlation, exact.evaluation.confidence, tested=False)
+            found = describe(
+                correlation, exact.evaluation.confidence, tested=False, within=CORRELATION
+            )
             yield named | {"metric": "rank_correlation", **found, "cells": len(cells)}
             # The whole is the same in both directions, and told once.
             is_first = case["direction"] == exact.evaluation.directions[0]

@@ -14,8 +14,21 @@ from mecheval_jax.evaluation.config import RESTORE
 from mecheval_jax.evaluation.patching.effects import SMALLEST_GAP, effects
 from mecheval_jax.evaluation.patching.exchange import CLEAN
 from mecheval_jax.evaluation.patching.grid import Grid
-from mecheval_jax.evaluation.rows import describe, describe_share, place_of, with_discoveries
+from mecheval_jax.evaluation.rows import (
+    SHARE,
+    SIZE,
+    describe,
+    describe_share,
+    place_of,
+    with_discoveries,
+)
 from mecheval_jax.statistics.bootstrap import Estimate
+
+RANGES = {
+    **dict.fromkeys(("probability", "clean_probability", "corrupted_probability"), SHARE),
+    "kl": SIZE,
+}
+"""Where the metrics of `Cells.at` lie that have bounds."""
 
 TIE = 1e-6
 """Difference of probabilities up to which roles restore a document equally well."""
@@ -80,7 +93,8 @@ class Cells:
             place = case | place_of(site)
             for role in roles:
                 for metric, estimate in self.at(**case, site=site, role=role).items():
-                    cell = describe(estimate, confidence, tested=metric == "attribution")
+                    tested, within = metric == "attribution", RANGES.get(metric)
+                    cell = describe(estimate, confidence, tested, within)
                     yield place | {"role": role, "metric": metric} | cell
             if case["direction"] == RESTORE:
                 for role, best in self.best_share(site, case["corruption"]).items():

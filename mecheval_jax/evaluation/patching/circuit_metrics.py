@@ -38,12 +38,16 @@ from mecheval_jax.evaluation.patching.circuits import (
 from mecheval_jax.evaluation.patching.edge_scores import EdgeScores
 from mecheval_jax.evaluation.patching.effects import Gap
 from mecheval_jax.evaluation.patching.graph import Edge
-from mecheval_jax.evaluation.rows import describe
+from mecheval_jax.evaluation.rows import SHARE, SIZE, describe
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.statistics.bootstrap import Estimate
 
 POINTS = ("fractions", "every size")
 """Sizes through which areas are taken: the benchmark's ten, and all that were run."""
+
+
+RANGES = {"cmd": SIZE}
+"""Where those of `Areas` lie that have bounds."""
 
 
 class Areas(NamedTuple):
@@ -261,7 +265,7 @@ def uniqueness_rows(
         place |= {"metric": "uniqueness"}
         circuits = [best, *(draw.permutation(best) for _ in range(RANDOM_CIRCUITS))]
         own, *drawn = (u.uniqueness for u in _uniqueness(subject, scores, circuits, corruption))
-        described = describe(own, found.evaluation.confidence, tested=False)
+        described = describe(own, found.evaluation.confidence, tested=False, within=SHARE)
         yield {"circuit": found.method, **place, **described, "draws": 1}
         values = [estimate.value for estimate in drawn]
         beside = describe_draws(values, found.evaluation.confidence)
@@ -278,7 +282,8 @@ def metric_rows(found: Faithfulness) -> Iterator[dict[str, Any]]:
             drawn = [areas_of(found, corruption, points, d) for d in range(found.random.shape[1])]
             place = {"measure": found.measure, "corruption": corruption, "points": points}
             for metric in Areas._fields:
-                own = describe(getattr(best, metric), confidence, tested=False)
+                within = RANGES.get(metric)
+                own = describe(getattr(best, metric), confidence, tested=False, within=within)
                 yield {"circuit": found.method, **place, "metric": metric, **own, "draws": 1}
                 if drawn:
                     others = [getattr(each, metric).value for each in drawn]

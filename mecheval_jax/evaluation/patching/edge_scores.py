@@ -43,7 +43,7 @@ from mecheval_jax.evaluation.patching.exchange import CLEAN
 from mecheval_jax.evaluation.patching.graph import EMBEDDING, Graph, graph_of
 from mecheval_jax.evaluation.patching.grid import tokens_of_runs
 from mecheval_jax.evaluation.question import Question
-from mecheval_jax.evaluation.rows import describe
+from mecheval_jax.evaluation.rows import SIZE, describe
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 from mecheval_jax.tasks.base import Batch, Task
@@ -295,5 +295,6 @@ def edge_rows(scores: EdgeScores) -> Iterator[dict[str, Any]]:
         gap = scores.gap(corruption)
         named = {"method": scores.method, "measure": scores.measure, "corruption": corruption}
         for edge, change in zip(scores.graph.edges, changes, strict=True):
-            found = describe(gap.share(change), scores.evaluation.confidence, tested)
+            share, within = gap.share(change), None if tested else SIZE
+            found = describe(share, scores.evaluation.confidence, tested, within)
             yield {**named, **vars(edge), "metric": "edge_attribution", **found}

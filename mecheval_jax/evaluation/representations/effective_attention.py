@@ -53,7 +53,7 @@ def effective_attention(
 
 
 def reduce_heads(mixing: MixingMatrices) -> Float[Array, "documents heads destination source"]:
-    """The matrices for display: one for each head, or one for all channels.
+    """The matrices for display: one for each head, or for each of its steps; one for all channels.
 
     For channels it is the root mean square over them, which has no sign.
     """
@@ -77,12 +77,26 @@ def _first_document(subject: Subject) -> Array:
     return subject.batch.tokens[:1, : int(subject.batch.lengths[0])]
 
 
-def _reduced(model: LanguageModel, params: PyTree, tokens: Array) -> list[Array]:
-    """The matrices of every layer on one document, for display."""
+def _reduced(
+    model: LanguageModel, params: PyTree, tokens: Array
+) -> list[tuple[Float[Array, "streams destination source"], int]]:
+    """The matrices of every layer on one document, for display, and how many are of one head."""
     config, activations = model.config, capture(model, params, tokens)
     layers = range(config.layers)
     mixing = (effective_attention(config, params, activations, layer) for layer in layers)
-    return [reduce_heads(each)[0] for each in mixing]
+    return [(reduce_heads(each)[0], each.summed) for each in mixing]
+
+
+def _titles(layer: int, streams: int, steps: int) -> list[str]:
+    """Names of a layer's matrices; heads and steps have a number where there are several."""
+    heads = streams // steps
+    return [
+        f"layer {layer}"
+        + (f", head {head}" if heads > 1 else "")
+        + (f", step {step}" if steps > 1 else "")
+        for head in range(heads)
+        for step in range(steps)
+    ]
 
 
 def attention_rows(subject: Subject) -> Iterator[dict[str, Any]]:
@@ -91,9 +105,9 @@ def attention_rows(subject: Subject) -> Iterator[dict[str, Any]]:
     length = tokens.shape[1]
     names = [subject.task.name_of(int(token)) for token in tokens[0]]
     reduced = jax.jit(_reduced, static_argnums=0)(subject.model, subject.params, tokens)
-    for layer, heads in enumerate(jax.device_get(reduced)):
-        for head, matrix in enumerate(heads):
-            title = f"layer {layer}" + (f", head {head}" if len(heads) > 1 else "")
+    for layer, (matrices, steps) in enumerate(jax.device_get(reduced)):
+        titles = _titles(layer, len(matrices), int(steps))
+        for title, matrix in zip(titles, matrices, strict=True):
             for i, j in zip(*np.tril_indices(length), strict=True):
                 place = {"matrix": title, "destination": int(i), "source": int(j)}
                 place |= {"destination_token": names[i], "source_token": names[j]}

@@ -19,7 +19,7 @@ import numpy as np
 
 from mecheval_jax.array_types import Array, Float
 from mecheval_jax.evaluation.question import Question
-from mecheval_jax.evaluation.rows import describe, describe_share, place_of
+from mecheval_jax.evaluation.rows import SHARE, describe, describe_share, place_of
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.interventions.patch import pin
 from mecheval_jax.models.language_model import ModelConfig
@@ -72,7 +72,7 @@ def lens_rows(subject: Subject) -> Iterator[dict[str, Any]]:
     evaluation, documents = subject.evaluation, len(subject.batch.targets)
     bootstrap = Bootstrap([documents], evaluation.resamples, evaluation.seed)
     everywhere = np.ones(documents, bool)
-    ranges = {"probability": (0.0, 1.0), "rank": (1.0, float(subject.config.vocabulary_size))}
+    ranks = (1.0, float(subject.config.vocabulary_size))
     by_site = zip(*(measured[name] for name in ("probability", "rank", "correct")), strict=True)
     for site, (probability, rank, right) in zip(lens_sites(subject.config), by_site, strict=True):
         mean = bootstrap.mean(probability, everywhere)
@@ -81,15 +81,12 @@ def lens_rows(subject: Subject) -> Iterator[dict[str, Any]]:
         medians = [weighted_medians(rank, weights) for weights in (alike, bootstrap.weights)]
         median = Estimate.of_values(np.concatenate(medians), documents)
         found = {
-            "probability": describe(mean, evaluation.confidence, tested=False),
-            "rank": describe(median, evaluation.confidence, tested=False),
+            "probability": describe(mean, evaluation.confidence, tested=False, within=SHARE),
+            "rank": describe(median, evaluation.confidence, tested=False, within=ranks),
             "accuracy": describe_share(float(right.mean()), documents, evaluation.confidence),
         }
         for metric, cell in found.items():
             numbers = {name: cell[name] for name in ("value", "low", "high")}
-            for end in ("low", "high"):  # of few documents, those of Student's law lie anywhere
-                if metric in ranges and numbers[end] is not None:
-                    numbers[end] = float(np.clip(numbers[end], *ranges[metric]))
             place = place_of(site) | {"role": "query", "metric": metric}
             yield place | numbers | {"documents": documents}
 

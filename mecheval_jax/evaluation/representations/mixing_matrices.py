@@ -77,7 +77,8 @@ class MixingMatrices:
         values: Values v; in a channel's stream one number for each token.
         constant: Part of the output that comes from no token; None if there is none.
         streams: ``head`` or ``channel``.
-        summed: Number of neighbouring streams that share one state and are summed when it is read.
+        summed: Number of neighbouring streams that share one state and are summed when it is read:
+            the steps of a head, one after the other.
     """
 
     matrices: Float[Array, "documents streams destination source"]

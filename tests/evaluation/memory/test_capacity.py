@@ -3,22 +3,27 @@
 import dataclasses
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.config import CapacityConfig
+from mecheval_jax.evaluation.memory import capacity
 from mecheval_jax.evaluation.memory.capacity import (
     additive_capacity,
     capacity_rows,
     hashing_recall,
 )
 from mecheval_jax.models.decoding import state_bytes
+from mecheval_jax.statistics.bootstrap import Bootstrap
+from mecheval_jax.statistics.intervals import wilson
+from mecheval_jax.tasks.synthetic.forgetting_recall import ForgettingRecall
 from mecheval_jax.tasks.synthetic.hop_recall import HopRecall
 from mecheval_jax.tasks.synthetic.memorization import Memorization
 from mecheval_jax.tasks.synthetic.multi_query_recall import MultiQueryRecall
 from mecheval_jax.tasks.synthetic.two_token_recall import CompositionalRecall
-from tests.support import planted_memory
+from tests.support import planted, planted_memory
 
 
 # Catches a logarithm of base 2, and a capacity that is not the inverse of its equation.
@@ -65,6 +70,33 @@ def test_places_among_the_pairs_of_a_task_without_a_divider(passes):
     rows = capacity_rows(planted_memory.lively("delta_net", task), CapacityConfig())
     places = [row["place"] for row in rows if row["metric"] == "recall_by_place"]
     assert places == [0.125, 0.375, 0.625, 0.875]
+
+
+@pytest.mark.parametrize("queries", [1, 8])
+def test_answers_of_a_document_by_place_are_no_independent_trials(queries):
+    """Catches Wilson's interval of all answers in a part, as if each were another document's.
+
+    Every document has all its answers right or all of them wrong. With one question each, Wilson's
+    interval is that of the documents, and replicates would be in its place.
+    """
+    documents, words = 32, {"key_vocabulary": 16, "value_vocabulary": 16}
+    task = ForgettingRecall(pairs=8, rebound=1, queries=queries, **words)
+    batch = planted.documents(task, documents)
+    right = np.random.default_rng(0).random((documents, 1)) < 0.5
+    correct = np.broadcast_to(right, batch.weights.shape).astype(np.float32)
+    boot = Bootstrap([documents], 200, 0)
+    rows = list(capacity._by_place(batch, correct, 1, 0.95, boot))
+    assert [row["place"] for row in rows] == [0.125, 0.375, 0.625, 0.875]
+    part = np.asarray(batch.roles["key"]) * 4 // (1 + task.body_length)
+    for number, row in enumerate(rows):
+        inside = part == number
+        if queries == 1:
+            ends = wilson(float(correct[inside].sum()), int(inside.sum()))
+            assert (row["low"], row["high"]) == ends
+            continue
+        low, high = wilson(row["value"] * documents, documents)
+        assert 0 <= row["low"] < row["value"] < row["high"] <= 1
+        assert row["high"] - row["low"] > 0.9 * (high - low)
 
 
 def test_a_mixer_without_a_recurrent_form():

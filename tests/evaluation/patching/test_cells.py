@@ -51,6 +51,19 @@ def test_attribution_is_a_ratio_of_means():
     assert cell["probability"].value == pytest.approx(0.15)
 
 
+def test_intervals_of_three_documents_lie_where_their_metrics_do():
+    """Catches probabilities above 1 or below 0, and a divergence below 0; a logit may be both."""
+    spread = np.array([1.0, 0.9, 0.1])
+    table = table_of(cells_of(spread, 1 - spread, spread))
+    rows = {metric: table["restore", IN, "value", metric] for metric in METRICS}
+    probabilities = [name for name in METRICS if name.endswith("probability")]
+    for metric in probabilities:
+        assert (rows[metric]["low"], rows[metric]["high"]) == (0, 1)
+    assert rows["kl"]["low"] == 0
+    assert rows["kl"]["high"] > rows["kl"]["value"]
+    assert rows["logit_difference"]["low"] < 0
+
+
 def test_damage_is_measured_from_the_clean_run():
     """Catches one formula for both directions, and differences to the wrong run."""
     clean, corrupted = np.array([0.8, 0.6]), np.array([0.2, 0.0])

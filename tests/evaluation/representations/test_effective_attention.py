@@ -5,10 +5,12 @@ import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.representations.effective_attention import (
+    attention_rows,
     effective_attention,
     reduce_heads,
 )
-from tests.support import planted
+from mecheval_jax.interventions.capture import capture
+from tests.support import planted, planted_memory
 from tests.support.mixing import DOCUMENTS, LENGTH, MIXERS, measured
 
 
@@ -32,3 +34,26 @@ def test_mixers_and_layers_without_matrices():
         effective_attention(config, params, {}, 0)
     with pytest.raises(UserError, match="layer -1: the model has layers 0 to 0"):
         effective_attention(config, params, {}, -1)
+
+
+@pytest.mark.parametrize(
+    ("heads", "titles"),
+    [
+        (1, ["layer 0, step 0", "layer 0, step 1"]),
+        (2, [f"layer 0, head {head}, step {step}" for head in range(2) for step in range(2)]),
+    ],
+)
+def test_steps_of_a_head_are_no_heads(heads, titles):
+    """Catches two steps that stand in the table as two heads, and those of one head apart."""
+    options = {"heads": heads, "steps": 2}
+    subject = planted_memory.lively("gated_delta_product", mixer_options=options)
+    rows = list(attention_rows(subject))
+    assert list(dict.fromkeys(row["matrix"] for row in rows)) == titles
+    tokens = subject.batch.tokens[:1]
+    activations = capture(subject.model, subject.params, tokens)
+    mixing = effective_attention(subject.config, subject.params, activations, 0)
+    assert mixing.read().shape[2] == heads
+    for title, matrix in zip(titles, mixing.matrices[0], strict=True):
+        entries = [row["value"] for row in rows if row["matrix"] == title]
+        expected = np.asarray(matrix)[np.tril_indices(len(matrix))]
+        np.testing.assert_allclose(entries, expected, rtol=1e-4, atol=1e-6)
