@@ -48,7 +48,7 @@ def long_table(
     """Rows with shared cells, in the order of the columns (of their appearance if None)."""
     table = pd.DataFrame([{**constants, **row} for row in rows], columns=columns)
     # Whole numbers that some rows lack: embedding and final_norm have no layer.
-    whole = {name: "Int64" for name in ("layer", "cells") if name in table}
+    whole = {name: "Int64" for name in ("layer", "cells", "edges") if name in table}
     return table.astype(whole)
 
 

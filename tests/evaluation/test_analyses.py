@@ -83,6 +83,9 @@ def test_random_circuits_are_run_once(found):
     circuits, areas = found["circuits"], found["circuit_metrics"]
     assert set(circuits["circuit"]) == {"eap", "eap_ig", "random"}
     assert not circuits.duplicated(["circuit", "corruption", "edges"]).any()
+    # Uniqueness has random circuits of every ranking, which the method tells apart.
+    key = ["circuit", "method", "corruption", "points", "edges", "metric"]
+    assert not areas.duplicated(key).any()
     areas = areas[areas["metric"] != "uniqueness"]
     assert not areas.duplicated(["circuit", "corruption", "points", "metric"]).any()
 

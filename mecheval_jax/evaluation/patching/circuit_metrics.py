@@ -254,6 +254,9 @@ def uniqueness_rows(
 
     A random circuit leaves most edges that carry the answer to the others: its uniqueness is near 0
     unless it is nearly all of the graph. Where no circuit is known there are no rows.
+
+    Every ranking has random circuits of its own, since they are as large as its circuit and the
+    edges that they lack are taken in its order: their row names it in the column ``method``.
     """
     draw = np.random.default_rng(found.evaluation.seed)
     for corruption in found.evaluation.corruptions:
@@ -262,25 +265,30 @@ def uniqueness_rows(
             continue  # without edges that it lacks there is no other one
         best = np.isin(np.arange(smallest.of), scores.order(corruption)[: smallest.edges])
         place = {"measure": found.measure, "corruption": corruption, "points": ""}
-        place |= {"metric": "uniqueness"}
+        place |= {"edges": smallest.edges, "metric": "uniqueness"}
         circuits = [best, *(draw.permutation(best) for _ in range(RANDOM_CIRCUITS))]
         own, *drawn = (u.uniqueness for u in _uniqueness(subject, scores, circuits, corruption))
         described = describe(own, found.evaluation.confidence, tested=False, within=SHARE)
-        yield {"circuit": found.method, **place, **described, "draws": 1}
+        yield {"circuit": found.method, "method": "", **place, **described, "draws": 1}
         values = [estimate.value for estimate in drawn]
         beside = describe_draws(values, found.evaluation.confidence)
         beside |= {"documents": own.documents, "p_value": None}
-        yield {"circuit": RANDOM, **place, **beside}
+        yield {"circuit": RANDOM, "method": found.method, **place, **beside}
 
 
 def metric_rows(found: Faithfulness) -> Iterator[dict[str, Any]]:
-    """The long table of CPR and CMD, of the best edges and of random ones."""
+    """The long table of CPR and CMD, of the best edges and of random ones.
+
+    Both are of circuits of all sizes, and random ones are the same for every ranking: ``edges`` and
+    ``method`` are those of `uniqueness_rows` alone.
+    """
     confidence = found.evaluation.confidence
     for corruption in found.evaluation.corruptions:
         for points in POINTS:
             best = areas_of(found, corruption, points)
             drawn = [areas_of(found, corruption, points, d) for d in range(found.random.shape[1])]
-            place = {"measure": found.measure, "corruption": corruption, "points": points}
+            place = {"method": "", "measure": found.measure, "corruption": corruption}
+            place |= {"points": points, "edges": None}
             for metric in Areas._fields:
                 within = RANGES.get(metric)
                 own = describe(getattr(best, metric), confidence, tested=False, within=within)

@@ -1,5 +1,6 @@
 """Metrics of circuits, by hand on graphs of five edges, and on one that has two ways."""
 
+import dataclasses
 import functools
 import itertools
 
@@ -17,6 +18,7 @@ from mecheval_jax.evaluation.patching.circuits import (
 from mecheval_jax.evaluation.patching.edge_scores import EdgeScores, score_edges
 from mecheval_jax.evaluation.patching.effects import Gap
 from mecheval_jax.evaluation.patching.graph import Edge, Graph, Stage
+from mecheval_jax.store.columns import long_table
 from tests.support import planted
 
 EVALUATION = EvaluationConfig(documents=4, corruptions=("key",), resamples=200)
@@ -134,6 +136,40 @@ def test_uniqueness_stands_beside_random_circuits():
     assert 0.9 < own["low"] <= own["value"] <= own["high"] <= 1
     assert beside["value"] < 0.9
     assert beside["draws"] == circuit_metrics.RANDOM_CIRCUITS
+
+
+def test_random_circuits_of_two_rankings_are_told_apart(monkeypatch):
+    """Catches rows of random circuits of which nobody can say beside which ranking they stand.
+
+    The circuits of both rankings have three edges, so that the number does not tell them apart.
+    """
+
+    def runs(subject, graph, masks, measure):
+        del subject, graph, measure
+        return RUNS, np.full((*masks.shape[:2], 4), 0.1)  # nothing is restored
+
+    monkeypatch.setattr(circuit_metrics, "run_circuits", runs)
+    subject, _ = induction()
+    rows = []
+    for method in ("eap", "eap_ig"):
+        scores = dataclasses.replace(scores_of(np.ones((5, 4))), method=method)
+        found = dataclasses.replace(faithfulness([0, 0, 0, 1, 1, 1]), method=method)
+        rows += circuit_metrics.metric_rows(dataclasses.replace(found, random=found.random[:, :0]))
+        rows += circuit_metrics.uniqueness_rows(subject, scores, found)
+    unique = [row for row in rows if row["metric"] == "uniqueness"]
+    assert [(row["circuit"], row["method"], row["edges"]) for row in unique] == [
+        ("eap", "", 3),
+        (RANDOM, "eap", 3),
+        ("eap_ig", "", 3),
+        (RANDOM, "eap_ig", 3),
+    ]
+    names = ("circuit", "method", "corruption", "points", "edges", "metric")
+    keys = [tuple(row.get(name) for name in names) for row in rows]
+    assert len(set(keys)) == len(keys)
+    # In the table a number of edges stays whole beside rows that have none.
+    table = long_table(rows, {"run": "a"})
+    assert table["edges"].dropna().tolist() == [3] * 4
+    assert str(table["edges"].dtype) == "Int64"
 
 
 @pytest.mark.parametrize(

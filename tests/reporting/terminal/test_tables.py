@@ -78,6 +78,7 @@ def test_of_what_the_values_of_analyses_are(capsys):
     found = {
         "components": {"component": "layer 0 (Based)", "where": "pair", "metric": "kept"},
         "circuits": {"corruption": "key", "circuit": "eap", "edges": 9, "metric": "faithfulness"},
+        "circuit_metrics": {"circuit": "random", "method": "eap", "points": "", "edges": 3},
         "edges": {"sender": "embedding", "reader": "logits", "port": "", "metric": "edge"},
         "editing": {"component": "write", "site": "block_1/mixer/write", "operation": "edit"},
     }
@@ -86,6 +87,7 @@ def test_of_what_the_values_of_analyses_are(capsys):
     assert told == [
         "0.50 [0.25, 0.75]  layer 0 (Based), pair, kept",
         "0.50 [0.25, 0.75]  key, eap, edges 9, faithfulness",
+        "0.50 [0.25, 0.75]  eap, random, edges 3",
         "0.50 [0.25, 0.75]  embedding, logits, edge",
         "0.50 [0.25, 0.75]  block_1/mixer/write, edit",
     ]
