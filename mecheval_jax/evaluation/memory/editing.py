@@ -51,6 +51,9 @@ question, and documents of `PAIRS` pairs count if they do not ask for it."""
 DOCUMENTS = 128
 """Greatest number of documents, since each has a state at every token."""
 
+CHANGE = (-1.0, 1.0)
+"""Where changes of accuracies lie."""
+
 PARTS = 3
 """Number of parts into which other pairs are sorted, by the cosine of their key with k."""
 
@@ -145,8 +148,11 @@ def editing_rows(subject: Subject) -> Iterator[dict[str, Any]]:
     evaluation = subject.evaluation
     bootstrap = Bootstrap([len(present)], evaluation.resamples, evaluation.seed)
 
+    def described(change: Estimate) -> dict[str, Any]:
+        return describe(change, evaluation.confidence, tested=False, within=CHANGE)
+
     def row(operation: str, question: str, metric: str, values: np.ndarray) -> dict[str, Any]:
-        estimate = describe(bootstrap.mean(values, present), evaluation.confidence, tested=False)
+        estimate = described(bootstrap.mean(values, present))
         named = {"operation": operation, "question": question, "metric": metric, "cosine": None}
         return named | place.cells() | estimate
 
@@ -167,7 +173,7 @@ def editing_rows(subject: Subject) -> Iterator[dict[str, Any]]:
     # What the others feel, by the similarity of their keys.
     for operation, changed in zip(OPERATIONS[1:], right[1:] - right[0], strict=True):
         for cosine, change in _by_cosine(found["cosine"], changed, present, bootstrap):
-            near = describe(change, evaluation.confidence, tested=False)
+            near = described(change)
             yield row(operation, "others", "interference", present) | {"cosine": cosine} | near
     # Whether the state was read and changed as it should be.
     for operation, new in zip(OPERATIONS, found["new"], strict=True):

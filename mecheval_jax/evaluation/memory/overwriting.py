@@ -29,7 +29,7 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.memory.removal import MemoryPlace, find_memory, memories
 from mecheval_jax.evaluation.patching.effects import SMALLEST_GAP, Gap
 from mecheval_jax.evaluation.question import Question, corruption_key
-from mecheval_jax.evaluation.rows import describe
+from mecheval_jax.evaluation.rows import SHARE, SIZE, describe
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.interventions.capture import Interventions, observe
 from mecheval_jax.interventions.patch import compose
@@ -44,6 +44,9 @@ OLD = "old_value"
 CONDITIONS = ("clean", "without_new", "without_old", "without_both")
 
 ERASED, OUTWEIGHED, PARTLY, UNDECIDED = "erased", "outweighed", "partly", "undecided"
+RANGES = {"new_probability": SHARE, "old_probability": SHARE, "uncovered": SIZE}
+"""Where the numbers of a metric lie; others may have any sign."""
+
 LITTLE, MOST = 0.2, 0.5
 """Share below which the old pair is erased, and share above which it is outweighed."""
 
@@ -78,7 +81,8 @@ def overwriting_rows(subject: Subject) -> Iterator[dict[str, Any]]:
     bootstrap = Bootstrap([len(present)], evaluation.resamples, evaluation.seed)
 
     def row(metric: str, estimate: Estimate, **cells: Any) -> dict[str, Any]:
-        described = describe(estimate, evaluation.confidence, tested=False)
+        within = RANGES.get(metric)
+        described = describe(estimate, evaluation.confidence, tested=False, within=within)
         named = {"metric": metric, "condition": None} | place.cells()
         return named | described | {"reading": None} | cells
 
