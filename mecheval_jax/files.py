@@ -278,8 +278,6 @@ def read_table(
 
     A file whose last line has no end was cut off: what is left of it may look whole.
 
-    A file whose last line has no end was cut off: what is left of it may look whole.
-
     Args:
         path: File that is read.
         columns: Columns that it must have, each with `float` where its cells must be numbers or

@@ -185,7 +185,7 @@ class RunFolder(TrainingFolder):
         if different:
             raise UserError(
                 f"workdir {self.path} holds the run of another config "
-                f"({'; '.join(different[:5])}): choose another workdir"
+                f"({'; '.join(different)}): choose another workdir"
             )
         # Files may have been moved, which counts for a finished run, too.
         write_json(self.config, known | {"task": task})
