@@ -10,7 +10,7 @@ import pathlib
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
-from types import ModuleType
+from importlib.machinery import ModuleSpec
 from typing import Any
 
 import mecheval_jax
@@ -85,17 +85,35 @@ def keep(mixer: str, folder: pathlib.Path, step: int) -> None:
 
 
 def _files(name: str) -> dict[str, pathlib.Path]:
-    """Files of a mixer's own code by module: the one that its path names, then those it imports."""
+    """Files of a mixer's own code by module: the one that its path names, then those it imports.
+
+    Whether an import has been carried out makes no difference: one inside a function is not, in a
+    program that only reads what was found. Without the first module there are none.
+    """
+    first = name.partition(":")[0]
     files: dict[str, pathlib.Path] = {}
-    waiting = [name.partition(":")[0]]
+    waiting = [first] if first in sys.modules else []
     while waiting:
-        module = sys.modules.get(waiting.pop(0))
-        file = getattr(module, "__file__", None)
-        if module is None or not file or module.__name__ in files or not _is_own(file):
+        module = waiting.pop(0)
+        spec = None if module in files else _spec_of(module)
+        if spec is None or not spec.origin or not _is_own(spec.origin):
             continue
-        files[module.__name__] = pathlib.Path(file)
-        waiting += sorted(_imported(module))
+        files[module] = pathlib.Path(spec.origin)
+        waiting += sorted(_imported(files[module], module, spec))
     return files
+
+
+def _spec_of(module: str) -> ModuleSpec | None:
+    """Where a module is; None of another name in one, as imports from it have."""
+    parent = module.rpartition(".")[0]
+    if module not in sys.modules and parent and parent not in sys.modules:
+        above = _spec_of(parent)
+        if above is None or not above.origin or not _is_own(above.origin):
+            return None  # to look into a library would import it
+    try:
+        return importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None
 
 
 def _is_own(file: str) -> bool:
@@ -106,16 +124,17 @@ def _is_own(file: str) -> bool:
     return path.suffix == ".py" and path.is_file() and not any(map(path.is_relative_to, others))
 
 
-def _imported(module: ModuleType) -> Iterator[str]:
+def _imported(file: pathlib.Path, module: str, spec: ModuleSpec) -> Iterator[str]:
     """Names of modules that a module imports anywhere; some may be names of other things in one."""
     try:
-        tree = ast.parse(read_text(pathlib.Path(str(module.__file__))))
+        tree = ast.parse(read_text(file))
     except (SyntaxError, ValueError):  # it was edited since it was imported
         return
+    package = spec.parent or module
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             dots = "." * node.level + (node.module or "")
-            base = importlib.util.resolve_name(dots, module.__package__)
+            base = importlib.util.resolve_name(dots, package)
             yield from (base, *(f"{base}.{alias.name}" for alias in node.names))

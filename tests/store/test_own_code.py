@@ -81,6 +81,15 @@ def test_files_of_a_mixer(code):
     assert own_code._files("numpy:array") == own_code._files("not_imported:Mixer") == {}
 
 
+@pytest.mark.usefixtures("code")
+def test_an_import_that_was_not_carried_out(monkeypatch):
+    """Catches a mixer that is called edited by a program that reads its run and does not call it."""
+    before = own_code.hashes(NAME)
+    monkeypatch.delitem(sys.modules, "own_late")
+    assert own_code.hashes(NAME) == before
+    assert "own_late" not in sys.modules
+
+
 @pytest.mark.parametrize("name", ["own_main.py", "own_parts.py", "own_package/beside.py"])
 def test_a_hash_is_of_all_files(code, name):
     """Catches an edited part of a mixer that goes unnoticed."""
