@@ -83,7 +83,7 @@ def test_files_of_a_mixer(code):
 
 @pytest.mark.usefixtures("code")
 def test_an_import_that_was_not_carried_out(monkeypatch):
-    """Catches a mixer that is called edited by a program that reads its run and does not call it."""
+    """Catches a mixer called edited by a program that reads its run and does not call it."""
     before = own_code.hashes(NAME)
     monkeypatch.delitem(sys.modules, "own_late")
     assert own_code.hashes(NAME) == before
