@@ -37,13 +37,14 @@ def describe(
         confidence: Confidence of the interval.
         tested: Whether it is tested against 0.
         within: Range of what can be at all, to which the interval is cut. Of few documents its ends
-            are a value and so many times the spread, which knows of no bounds.
+            are a value and so many times the spread, which knows of no bounds. The value itself is
+            beyond the range by rounding alone, as a divergence of -2e-8 is, and is cut with it.
     """
-    low, high = estimate.interval(confidence)
+    place = (estimate.value, *estimate.interval(confidence))
     if within is not None:
-        low, high = (float(np.clip(end, *within)) for end in (low, high))
+        place = tuple(float(np.clip(number, *within)) for number in place)
     p = p_value(estimate) if tested else np.nan
-    numbers = {"value": estimate.value, "low": low, "high": high, "p_value": p}
+    numbers = dict(zip(("value", "low", "high"), place, strict=True)) | {"p_value": p}
     known = {name: None if np.isnan(number) else number for name, number in numbers.items()}
     return {"documents": estimate.documents, **known}
 

@@ -38,7 +38,7 @@ def test_cells_of_an_estimate():
 
 
 def test_an_interval_of_few_documents_ends_where_a_number_must():
-    """Catches a probability of up to 1.07, a value that is cut, and an unknown that is 0."""
+    """Catches a probability of up to 1.07, a value beyond its interval by rounding, and an unknown of 0."""
     samples = np.random.default_rng(0).normal(0.6, 0.25, 500)
     few = Estimate(0.6, samples, 3, degrees=2.0)
     free, cut = describe(few, 0.95), describe(few, 0.95, within=SHARE)
@@ -46,7 +46,8 @@ def test_an_interval_of_few_documents_ends_where_a_number_must():
     assert cut == free | {"low": 0.0, "high": 1.0}
     above = describe(few, 0.95, within=SIZE)
     assert above == free | {"low": 0.0}
-    assert describe(few, 0.95, within=(0.7, 0.8))["value"] == 0.6
+    rounded = describe(Estimate(-2e-8, np.full(9, -2e-8), 20), 0.95, within=SIZE)
+    assert (rounded["low"], rounded["value"], rounded["high"]) == (0.0, 0.0, 0.0)
     unknown = describe(Estimate(0.6, samples, 1), 0.9, within=SHARE)
     assert (unknown["low"], unknown["high"]) == (None, None)
 
