@@ -38,7 +38,7 @@ def test_cells_of_an_estimate():
 
 
 def test_an_interval_of_few_documents_ends_where_a_number_must():
-    """Catches a probability of up to 1.07, a value beyond its interval by rounding, and an unknown of 0."""
+    """Catches a probability of up to 1.07, a value outside its interval, an unknown of 0."""
     samples = np.random.default_rng(0).normal(0.6, 0.25, 500)
     few = Estimate(0.6, samples, 3, degrees=2.0)
     free, cut = describe(few, 0.95), describe(few, 0.95, within=SHARE)
