@@ -3,7 +3,7 @@
 A task gives numbers for each of its queries (`tasks.base.Task.properties`): the document's length,
 its number of pairs, the distance to the key, ... Every number is a slice of its own. If a property
 has more than `MOST_VALUES` different numbers, slices are bins from a power of two up to the next,
-with 0 apart: 0, 1, 2-3, 4-7, ... Intervals of slices count a document's queries as independent.
+with 0 apart: 0, 1, 2-3, 4-7, ...
 """
 
 import hashlib
@@ -14,7 +14,6 @@ import jax
 import numpy as np
 
 from mecheval_jax.array_types import Array, Float, Int
-from mecheval_jax.evaluation.rows import describe_share
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.statistics.bootstrap import Bootstrap, accuracy_interval
 from mecheval_jax.tasks.base import ABSENT, Batch, Task
@@ -113,7 +112,7 @@ MOST_VALUES = 8
 """Number of different values of a property up to which each is a slice of its own."""
 
 COLUMNS = ("property", "low_value", "high_value", "accuracy", "low", "high", "queries")
-"""Columns of ``slices.csv``; `low` and `high` are Wilson's interval of the accuracy."""
+"""Columns of ``slices.csv``; `low` and `high` are those of `describe_counts`."""
 
 
 def slice_accuracy(
@@ -121,6 +120,7 @@ def slice_accuracy(
     correct: Float[Array | np.ndarray, "batch queries"],
     weights: Float[Array | np.ndarray, "batch queries"],
     confidence: float,
+    bootstrap: Bootstrap,
 ) -> list[dict[str, Any]]:
     """Rows of `COLUMNS`, one for every slice of every property.
 
@@ -129,17 +129,18 @@ def slice_accuracy(
         correct: 1 for a right answer, 0 for a wrong one.
         weights: 0 for a query that does not count.
         confidence: Confidence of the intervals.
+        bootstrap: Bootstrap over the same documents.
     """
-    counts = np.asarray(weights) > 0
+    counts, right = np.asarray(weights) > 0, np.asarray(correct)
     rows = []
     for name, numbers in properties.items():
-        known = counts & (np.asarray(numbers) != ABSENT)
-        values, right = np.asarray(numbers)[known], np.asarray(correct)[known]
-        for low_value, high_value in _bins(np.unique(values)):
-            inside = (values >= low_value) & (values <= high_value)
-            queries = int(inside.sum())
-            share = describe_share(float(right[inside].sum()) / queries, queries, confidence)
-            row = (name, low_value, high_value, *share.values(), queries)
+        values = np.asarray(numbers)
+        known = counts & (values != ABSENT)
+        for low_value, high_value in _bins(np.unique(values[known])):
+            inside = known & (values >= low_value) & (values <= high_value)
+            of_documents = ((right * inside).sum(axis=1), inside.sum(axis=1))
+            share = describe_counts(*of_documents, confidence, bootstrap)
+            row = (name, low_value, high_value, *share.values(), int(inside.sum()))
             rows.append(dict(zip(COLUMNS, row, strict=True)))
     return rows
 

@@ -60,7 +60,9 @@ def read_slices(path: pathlib.Path) -> list[dict[str, Any]]:
     """
     if not path.exists():
         return []
-    # Values are converted by Python: an empty cell is refused, and no digit is lost.
+    # Values are converted by Python: an empty cell is refused, and no digit is lost. Several
+    # queries of one document alone have no interval.
     kinds = {name: int if name in WHOLE else float for name in SLICES[1:]}
+    kinds |= dict.fromkeys(("low", "high"), lambda text: float(text or "nan"))
     remedy = f"remove it: {programs.command('train')} writes it at the end of a run"
     return read_table(path, remedy=remedy, usecols=SLICES, converters=kinds).to_dict("records")

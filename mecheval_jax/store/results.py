@@ -21,6 +21,7 @@ from mecheval_jax.evaluation.verdict.verdict import Verdict
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import write_table
 from mecheval_jax.partitioning.multihost import by_main
+from mecheval_jax.statistics.bootstrap import Bootstrap
 from mecheval_jax.store.columns import (
     CONTROLS,
     INTERCHANGE,
@@ -49,11 +50,13 @@ def record_answers(
         The scores, as `evaluation.accuracy.summarize` gives them.
     """
     scores = summarize(answers, Subject.of(experiment, None, batch))
+    evaluation = experiment.evaluation
     sliced = slice_accuracy(
         experiment.task.properties(batch),
         answers.correct,
         batch.weights,
-        experiment.evaluation.confidence,
+        evaluation.confidence,
+        Bootstrap([len(answers.correct)], evaluation.resamples, evaluation.seed),
     )
     write_table(folder.slices, pd.DataFrame(sliced, columns=SLICES))
     folder.write_example(example(experiment.task, batch, 0))

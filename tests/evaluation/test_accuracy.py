@@ -13,6 +13,7 @@ from mecheval_jax.evaluation.accuracy import (
     slice_accuracy,
     summarize,
 )
+from mecheval_jax.statistics.bootstrap import Bootstrap, accuracy_interval
 from mecheval_jax.statistics.intervals import wilson
 from mecheval_jax.tasks.scoring import AnswerScores
 from tests.support import planted
@@ -67,25 +68,32 @@ WEIGHTS = DRAW.integers(0, 2, size=(40, 3)).astype(np.float32)
 BINS = [(0, 0), (1, 1), (2, 3), (4, 7), (8, 15), (16, 31), (32, 63), (64, 127)]
 
 
-def sliced():
-    return slice_accuracy(PROPERTIES, CORRECT, WEIGHTS, 0.9)
+BOOTSTRAP = Bootstrap([40], 500, 0)
 
 
 # Catches queries without weight or without the property that count, bins that overlap or leave a
 # number out, and an interval of another confidence.
-def test_slices_by_counting():
+@pytest.mark.parametrize("queries", [1, 3])
+def test_slices_by_counting(queries):
+    tables = {name: numbers[:, :queries] for name, numbers in PROPERTIES.items()}
+    correct, weights = CORRECT[:, :queries], WEIGHTS[:, :queries]
     expected = []
     for name, slices in (("pairs", [(2, 2), (5, 5)]), ("distance", BINS)):
         for low_value, high_value in slices:
-            right = [
-                float(CORRECT[place])
-                for place in np.ndindex(WEIGHTS.shape)
-                if WEIGHTS[place] and low_value <= PROPERTIES[name][place] <= high_value
-            ]
-            interval = wilson(sum(right), len(right), 0.9)
-            row = (name, low_value, high_value, np.mean(right), *interval, len(right))
+            of_document = np.zeros((2, len(correct)))
+            for place in np.ndindex(weights.shape):
+                if weights[place] and low_value <= tables[name][place] <= high_value:
+                    of_document[:, place[0]] += (correct[place], 1)
+            right, asked = of_document.sum(axis=1)
+            if asked == 0:
+                continue
+            if queries == 1:
+                interval = wilson(right, asked, 0.9)
+            else:
+                interval, _ = accuracy_interval(*of_document, 0.9, BOOTSTRAP)
+            row = (name, low_value, high_value, right / asked, *interval, asked)
             expected.append(dict(zip(COLUMNS, row, strict=True)))
-    found = sliced()
+    found = slice_accuracy(tables, correct, weights, 0.9, BOOTSTRAP)
     assert [tuple(row) for row in found] == [COLUMNS] * len(expected)
     for ours, theirs in zip(found, expected, strict=True):
         assert ours == pytest.approx(theirs)
@@ -94,4 +102,15 @@ def test_slices_by_counting():
 # Catches slices of nothing: a division by zero queries.
 def test_a_property_that_no_query_has():
     nowhere = {"distance": np.full((2, 1), -1, np.int32)}
-    assert slice_accuracy(nowhere, np.ones((2, 1)), np.ones((2, 1)), 0.95) == []
+    assert slice_accuracy(nowhere, np.ones((2, 1)), np.ones((2, 1)), 0.95, BOOTSTRAP) == []
+
+
+# Catches queries of a document that count as independent: 40 documents whose three queries are
+# right or wrong together are 40 trials, and their interval is not that of 120.
+def test_queries_of_a_document_are_no_trials_of_their_own():
+    correct = np.repeat(np.arange(40) < 20, 3).reshape(40, 3).astype(np.float32)
+    pairs = {"pairs": np.full((40, 3), 4, np.int32)}
+    (row,) = slice_accuracy(pairs, correct, np.ones((40, 3)), 0.9, BOOTSTRAP)
+    low, high = wilson(20, 40, 0.9)
+    assert row["queries"] == 120
+    assert row["high"] - row["low"] == pytest.approx(high - low, rel=0.15)
