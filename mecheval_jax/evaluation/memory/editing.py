@@ -28,14 +28,12 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.memory.closed_form import closed_form_error
 from mecheval_jax.evaluation.memory.questions import asked_pairs, asking, task_asking
 from mecheval_jax.evaluation.memory.removal import MemoryPlace, find_memory, memories
-from mecheval_jax.evaluation.memory.surgery import VALUES, Surgery
+from mecheval_jax.evaluation.memory.surgery import Surgery, not_editable, written_values
 from mecheval_jax.evaluation.question import Question
 from mecheval_jax.evaluation.rows import describe
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.interventions.addresses import site_paths
 from mecheval_jax.interventions.capture import capture
-from mecheval_jax.site_path import SitePath
-from mecheval_jax.sites import STATE
 from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate, accuracy_interval
 from mecheval_jax.tasks.base import Batch
 from mecheval_jax.tasks.geometry import Geometry, geometry
@@ -98,23 +96,13 @@ def check_editing(subject: Subject) -> None:
 def editable(subject: Subject) -> tuple[str, ...]:
     """Paths of the writes into states that are sites, with their values beside them.
 
-    H3 has a site with what it writes, and none with its state.
-
     Raises:
         UserError: If no layer has one.
     """
     paths = site_paths(subject.config)
-
-    def has(write: str, *names: str) -> bool:
-        return any(SitePath.parse(write).beside(name).path in paths for name in names)
-
-    written = memories(subject, WRITTEN)
-    found = tuple(path for path in written if has(path, STATE) and has(path, *VALUES))
+    found = tuple(path for path in memories(subject, WRITTEN) if written_values(path, paths))
     if not found:
-        raise UserError(
-            f"{subject.config.mixer} has no site {STATE} with values beside it "
-            f"({' or '.join(VALUES)}): nothing that could be edited"
-        )
+        raise not_editable(subject.config.mixer)
     return found
 
 

@@ -8,6 +8,7 @@ values have left there. A write of Mamba-3 has the values of its token and the o
 
 import dataclasses
 import functools
+from collections.abc import Collection
 
 import jax.numpy as jnp
 
@@ -19,13 +20,37 @@ from mecheval_jax.interventions.patch import replace, shift
 from mecheval_jax.interventions.positions import positions_mask
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.site_path import SitePath
-from mecheval_jax.sites import reach_of
+from mecheval_jax.sites import STATE, reach_of
 from mecheval_jax.tasks.base import ABSENT, Batch
 from mecheval_jax.tasks.geometry import Geometry
 
 WRITE = "write"
 VALUES = ("v", "x")
 """Sites with the values that a mixer writes into its state; it has one of them."""
+
+
+def written_values(write: str, paths: Collection[str]) -> str | None:
+    """Path of the values of a write into a state; None if they or the state are no site.
+
+    H3 has a site with what it writes, and none with its state.
+
+    Args:
+        write: Path of the layer's ``write``.
+        paths: Paths of sites.
+    """
+    here = SitePath.parse(write)
+    if here.beside(STATE).path not in paths:
+        return None
+    beside = (here.beside(name).path for name in VALUES)
+    return next((path for path in beside if path in paths), None)
+
+
+def not_editable(what: str) -> UserError:
+    """The refusal of a model or a layer of which `written_values` finds none."""
+    return UserError(
+        f"{what} has no site {STATE} with values beside it ({' or '.join(VALUES)}): nothing that "
+        "could be edited"
+    )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,14 +80,9 @@ class Surgery:
         Raises:
             UserError: If the layer has no site with its values or with its state.
         """
-        here = SitePath.parse(self.place.site)
-        paths = [here.beside(name).path for name in VALUES]
-        path = next((path for path in paths if path in self.activations), None)
-        if path is None or self.place.state not in self.activations:
-            raise UserError(
-                f"layer {here.layer} has no site {self.place.state} with values beside it "
-                f"({' or '.join(VALUES)}): nothing that could be edited"
-            )
+        path = written_values(self.place.site, self.activations)
+        if path is None:
+            raise not_editable(f"layer {SitePath.parse(self.place.site).layer}")
         return path
 
     def tokens(self, at: Int[Array, " documents"]) -> Int[Array, "documents tokens"]:

@@ -87,5 +87,5 @@ def test_documents_without_a_token_keep_their_state():
 
 def test_a_layer_without_a_state_of_its_own():
     """Catches H3, which does not give its state as a site, edited."""
-    with pytest.raises(UserError, match=r"layer 0 has no site block_0/mixer/state .*\(v or x\)"):
+    with pytest.raises(UserError, match=r"layer 0 has no site state with .*\(v or x\)"):
         _ = surgery_of("h3").site
