@@ -189,7 +189,7 @@ def _cost(taken: dict[str, Any], equals: list[dict[str, Any]], asked: Asked) -> 
 
 def _mechanism(taken: dict[str, Any]) -> Paragraph:
     names = (
-        *("verdict", "agreement", "probability", "member_verdict", "learned", "members"),
+        *("verdict", "agreement", "probability", "member_verdict", "judged", "learned", "members"),
         "concentration",
         *("concentration_low", "concentration_high", "circuit_edges", "edges", "faithfulness"),
     )
@@ -300,7 +300,7 @@ def _uncertain(
         says.append("its mechanism is not settled")
     if _disagree(taken):
         says.append(
-            f"only {taken['agreement']:.0%} of its runs that have learned have this mechanism"
+            f"only {taken['agreement']:.0%} of its runs that were judged have this mechanism"
         )
     if len(equals) > 1:
         says.append(f"{len(equals)} models are as good, and only the cost has decided")

@@ -164,8 +164,8 @@ def transparency_of(
     """
     row: dict[str, Any] = {}
     if found := agreement(judged):
-        row |= {"verdict": found.verdict, "agreement": found.share}
-        row |= {"probability": found.probability}
+        row |= {"judged": len(judged), "verdict": found.verdict}
+        row |= {"agreement": found.share, "probability": found.probability}
     if not summary_has_learned(own):
         return row
     row["member_verdict"] = own.get("verdict")

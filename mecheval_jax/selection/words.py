@@ -61,6 +61,15 @@ def cost_words(row: Row) -> str:
     return f"{listed(says)}." if says else "has costs that were not measured."
 
 
+def judged_share(row: Row) -> str:
+    """How many of the runs of a shape that were judged have its verdict."""
+    share, learned = f"{row['agreement']:.0%}", f"{row['learned']:.0f}"
+    if row["judged"] == row["learned"]:
+        return f"{share} of the {learned} runs that have learned"
+    judged = f"{row['judged']:.0f} of the {learned} that have learned"
+    return f"{share} of the runs that were judged ({judged})"
+
+
 def mechanism_words(row: Row) -> str:
     """By what a shape answers, and how clear that is."""
     text = f"It {VERDICTS.get(row['verdict'], row['verdict'])}"
@@ -68,8 +77,7 @@ def mechanism_words(row: Row) -> str:
     if row["learned"] == 1:
         text += "." if row["verdict"] == "undecided" else f", with a {probable}."
     else:
-        share = f"{row['agreement']:.0%} of the {row['learned']:.0f} runs that have learned"
-        text += f"; so are judged {share}, with a mean {probable}."
+        text += f"; so are judged {judged_share(row)}, with a mean {probable}."
     if row["member_verdict"] not in (None, row["verdict"]):
         of_member = VERDICTS.get(row["member_verdict"], row["member_verdict"])
         text += f" The run that is named is one of the others: it {of_member}."

@@ -19,9 +19,9 @@ Columns of ``choice.csv``, in which a number that is not known is an empty cell:
 * ``floor``, ``floor_name``: accuracy and name of the best heuristic without recall.
 * ``members``, ``learned``: how many runs there are that differ from it in their seeds alone (it is
   one of them), and how many of these have learned. ``lowest``, ``mean``: their accuracies.
-* ``verdict``: what most of the learned ones are judged to do; ``agreement``: the share of them that
-  is; ``probability``: its mean share of the bootstrap over them. ``member_verdict``: what
-  ``member`` is judged to do, of which all that follows is.
+* ``judged``: how many of the learned ones have a verdict; ``verdict``: what most of them are judged
+  to do; ``agreement``: the share of them that is; ``probability``: its mean share of the bootstrap
+  over them. ``member_verdict``: what ``member`` is judged to do, of which all that follows is.
 * ``concentration`` with ``concentration_low`` and ``concentration_high``, ``concentration_site``,
   ``concentration_role``: of ``member``, the greatest share of the answer that one vector at one
   position brings back, and where.
@@ -94,7 +94,7 @@ QUALITY = (
     *("members", "learned", "lowest", "mean"),
 )
 TRANSPARENCY = (
-    *("verdict", "agreement", "probability", "member_verdict"),
+    *("judged", "verdict", "agreement", "probability", "member_verdict"),
     *("concentration", "concentration_low", "concentration_high"),
     *("concentration_site", "concentration_role", "circuit_edges", "edges", "faithfulness"),
 )
@@ -106,9 +106,9 @@ COST = (
 COLUMNS = (*SHAPE, *QUALITY, *TRANSPARENCY, *COST, *FRONTS)
 """Columns of ``choice.csv``."""
 
-READ = dict.fromkeys((name for name in COLUMNS if name != "member_verdict"), str)
+READ = dict.fromkeys((name for name in COLUMNS if name not in ("member_verdict", "judged")), str)
 READ |= dict.fromkeys(("accuracy", "low", "high", "floor", *COST, *FRONTS.values()), float)
-"""Columns of ``choice.csv`` as they are read; old choices have no ``member_verdict``."""
+"""Columns of ``choice.csv`` as they are read; old ones lack ``member_verdict`` and ``judged``."""
 
 ADVICE = {
     "state": str,

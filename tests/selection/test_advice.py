@@ -198,7 +198,7 @@ def test_a_split_verdict_and_an_unknown_price_are_uncertain():
     """Catches runs that do not agree, and an equal whose cost nobody has measured."""
     split = {"agreement": 0.34, "probability": 0.99}
     found = advice_on(based=split, mamba={"prefill_seconds": None, "prefill_seconds_low": None})
-    assert "only 34% of its runs that have learned have this mechanism" in text_of(found)
+    assert "only 34% of its runs that were judged have this mechanism" in text_of(found)
     assert "was not measured of mamba of width 64, which is as good" in text_of(found)
     unknown = {"prefill_seconds": None, "prefill_seconds_low": None}
     dearer = {"prefill_seconds": 3e-3}

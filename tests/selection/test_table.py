@@ -93,6 +93,7 @@ def test_transparency(made):
     row = made[1].loc["attention"]
     assert (row["verdict"], row["agreement"], row["probability"]) == ("induction", 1.0, 0.9)
     assert row["member_verdict"] == "induction"
+    assert (row["judged"], row["learned"]) == (2, 2)
     assert (row["concentration"], row["concentration_role"]) == (0.9, "value")
     assert (row["circuit_edges"], row["edges"], row["faithfulness"]) == (4, 15, 0.92)
 

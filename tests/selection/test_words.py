@@ -46,6 +46,12 @@ def test_mechanisms():
     assert alone.endswith("(induction), with a probability of 0.99.")
 
 
+def test_runs_without_a_verdict_do_not_count():
+    """Catches 100 % of three runs of which one has a verdict, and a run that is called all."""
+    one = words.mechanism_words(ROW | {"judged": 1})
+    assert "so are judged 100% of the runs that were judged (1 of the 3 that have learned)" in one
+
+
 def test_the_named_run_may_be_judged_otherwise():
     """Catches the vector and the circuit of one run told as those of what most runs do."""
     text = words.mechanism_words(ROW | {"agreement": 2 / 3, "member_verdict": "direct_retrieval"})

@@ -26,6 +26,7 @@ LEARNED = {
     "learned": 3,
     "lowest": 0.97,
     "mean": 0.98,
+    "judged": 3,
     "verdict": "induction",
     "agreement": 1.0,
     "probability": 0.99,
