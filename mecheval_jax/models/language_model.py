@@ -60,8 +60,8 @@ class ModelConfig(Section, section="model"):
             (behind its first layers).
         canon_bias: Whether these convolutions have biases.
         mixer_options: Fields of the mixers that differ from the architecture's defaults.
-        dtype: Type of the activations, ``float32`` or ``bfloat16``; parameters, recurrent states
-            and logits stay float32.
+        dtype: Type of the activations, ``float32`` or ``bfloat16``; parameters and logits stay
+            float32, and recurrences are computed in it, of which sites hold what is handed on.
         hidden: Inner width of the feed-forward part; 0 for four times the width.
         activation: Activation function of the feed-forward part.
         feed_forward_bias: Whether the dense layers of the feed-forward part have biases.
@@ -134,6 +134,11 @@ class ModelConfig(Section, section="model"):
     def __hash__(self):
         fields = {**vars(self), "mixer_options": sorted(self.mixer_options.items())}
         return hash(tuple(str(value) for value in fields.values()))
+
+    @property
+    def in_float32(self) -> "ModelConfig":
+        """The same model with activations of 32 bits."""
+        return dataclasses.replace(self, dtype="float32")
 
     @property
     def shape(self) -> dict[str, Any]:

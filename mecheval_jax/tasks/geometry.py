@@ -77,6 +77,12 @@ class Geometry:
         sets["rest"] = before & ~sets["named"]
         return sets[name]
 
+    def behind(self, offset: int) -> Bool[Array, "documents length"]:
+        """Mask of the tokens so many behind the pair's later one, in all its places."""
+        length = self.later.shape[1]
+        moved = jnp.pad(self.later, ((0, 0), (offset, 0)))[:, :length]
+        return moved & self.mask("pair", offset)
+
     def position(self, offset: int) -> Int[Array, " documents"]:
         """Position so many tokens behind the last place of the pair; `ABSENT` outside it."""
         length = self.later.shape[1]

@@ -11,6 +11,7 @@ from mecheval_jax.sites import ALL
 from mecheval_jax.tasks.documents.documents import Documents
 from mecheval_jax.tasks.geometry import PAIR, SETS, check_geometry, corrupt_pair, geometry
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
+from mecheval_jax.tasks.synthetic.multi_query_recall import MultiQueryRecall
 from tests.support import document_lines
 from tests.support.recall_by_hand import by_hand
 from tests.support.task_cases import CASES
@@ -95,6 +96,19 @@ def test_single_positions():
     assert set(behind < 0) == {False, True}
     _, batch = by_hand()
     assert np.asarray(found.position(10**6)).max() == -1
+
+
+def test_every_copy_of_a_pair():
+    """Catches the last copy of a pair alone, tokens of the question, and of other documents."""
+    task = MultiQueryRecall(vocabulary=32, lengths=(32,), pairs=(4,), num_passes=2)
+    batch = task.sample(jax.random.key(3), COUNT, "test")
+    found, value = geometry(task, batch), np.asarray(batch.roles["value"])[:, 0]
+    index = np.arange(32)[None]
+    for offset in (0, 1):
+        both = (index == value[:, None] + offset) | (index == value[:, None] - 8 + offset)
+        before = index < np.asarray(batch.query_positions)[:, :1]
+        np.testing.assert_array_equal(found.behind(offset), both & before)
+    assert not np.asarray(found.behind(10**6)).any()
 
 
 def test_tasks_without_geometry():

@@ -12,6 +12,8 @@ surgery. All mixers with such a state are linear in their values, though some di
 keys or solve a system of them. State and matrices share no code, so that agreement checks both.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,6 +27,7 @@ from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.interventions.capture import capture, run
 from mecheval_jax.interventions.patch import shift
 from mecheval_jax.interventions.positions import positions_mask
+from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.site_path import SitePath
 from mecheval_jax.tasks.base import Batch, at_position
 from mecheval_jax.tasks.geometry import geometry
@@ -38,6 +41,8 @@ def closed_form_error(
 ) -> tuple[float, int] | None:
     """Greatest difference of the logits of closed form and surgery, as a share of their change.
 
+    Both are computed in float32, whichever the type of the model's activations.
+
     Args:
         subject: Model and task.
         batch: Documents, of which the pair of query 0 is erased.
@@ -48,6 +53,7 @@ def closed_form_error(
         no document has a token this far behind its pair and before the last one, or of a mixer of
         the user's own, whose mixing matrices nobody knows.
     """
+    subject = dataclasses.replace(subject, model=LanguageModel(subject.config.in_float32))
     mixer = subject.config.build_mixer(SitePath.parse(place.site).layer or 0)
     if not has_matrices(mixer):
         return None

@@ -26,7 +26,7 @@ import numpy as np
 from mecheval_jax.array_types import Array, Float, PyTree
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.memory.closed_form import closed_form_error
-from mecheval_jax.evaluation.memory.questions import asked_pairs, asking, task_asking
+from mecheval_jax.evaluation.memory.questions import asked_pairs, asking
 from mecheval_jax.evaluation.memory.removal import MemoryPlace, find_memory, memories
 from mecheval_jax.evaluation.memory.surgery import Surgery, not_editable, written_values
 from mecheval_jax.evaluation.question import Question
@@ -90,7 +90,7 @@ def check_editing(subject: Subject) -> None:
         UserError: If they have not, or no layer has.
     """
     editable(subject)
-    task_asking(subject, PAIRS)
+    asked_pairs(subject, PAIRS, DOCUMENTS)
 
 
 def editable(subject: Subject) -> tuple[str, ...]:

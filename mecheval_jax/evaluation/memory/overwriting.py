@@ -129,7 +129,7 @@ def _without(
     # A document does not count if the new pair follows so closely that the old one's tokens reach
     # into it.
     old = jnp.where(old[:, -1:] < batch.roles["key"][:, :1], old, -1)
-    query, documents = batch.query_positions[:, :1], jnp.arange(len(new))
+    query, documents = batch.query_positions[:, :1], jnp.arange(len(old))
     asked_old = _asking_old(batch)
 
     @jax.jit
@@ -149,7 +149,7 @@ def _without(
         without.append(compose(*without))
         runs = [clean, *(run(each)[0] for each in without)]
         return dict(zip(CONDITIONS, runs, strict=True)) | {
-            "present": (new >= 0)[:, 0] & (old >= 0)[:, 0]
+            "present": place.present(where) & (old >= 0)[:, 0]
         }
 
     return everything()

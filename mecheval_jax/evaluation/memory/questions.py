@@ -1,7 +1,10 @@
 """Documents with questions about several pairs, asked one at a time."""
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
+from mecheval_jax.array_types import Array, Int
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.memory.sizes import resized
 from mecheval_jax.evaluation.subject import Subject
@@ -11,12 +14,12 @@ from mecheval_jax.training.data import evaluation_batch
 
 
 def asked_pairs(subject: Subject, pairs: int, documents: int) -> Batch:
-    """Documents of the subject's task with questions about at least this many pairs.
+    """Documents of the subject's task that ask for at least this many pairs, each written once.
 
     Args:
         subject: Model and its task, which may ask fewer questions.
         pairs: Least number of questions.
-        documents: Greatest number of documents.
+        documents: Greatest number of documents; those that ask fewer are left out of them.
 
     Raises:
         UserError: If the task cannot ask several pairs, each by its key's token.
@@ -24,27 +27,32 @@ def asked_pairs(subject: Subject, pairs: int, documents: int) -> Batch:
     task, evaluation = task_asking(subject, pairs), subject.evaluation
     count = min(documents, evaluation.documents)
     batch = evaluation_batch(task, subject.data_seed, count, evaluation.split)
+    enough = np.asarray((batch.weights[:, :pairs] > 0).sum(axis=1)) == pairs
+    if not enough.any():
+        raise UserError(f"no {pairs} pairs to ask for: documents of this task ask fewer")
+    batch = jax.tree.map(lambda leaf: leaf[enough], batch)
     asked = jnp.take_along_axis(batch.tokens, batch.query_positions, axis=1)[:, :pairs]
     keys = jnp.take_along_axis(batch.tokens, jnp.maximum(batch.roles["key"], 0), axis=1)[:, :pairs]
-    if asked.shape[1] < pairs or not bool((batch.weights[:, :pairs] > 0).all()):
-        raise UserError(f"no {pairs} pairs to ask for: documents of this task ask fewer")
     if getattr(task, "question", 1) > 1 or not bool((asked == keys).all()):
         raise UserError("pairs cannot be asked one by one: a question is not the key's token alone")
     return batch
 
 
 def task_asking(subject: Subject, pairs: int) -> Task:
-    """The subject's task, with questions about at least this many pairs where it can have them.
+    """The subject's task, with questions about so many pairs and each written once, if it can be.
 
     Raises:
         UserError: If documents have no pairs, or fewer.
     """
     task = subject.task
     check_pairs(task)
-    if getattr(task, "queries", pairs) >= pairs:
+    # A pair that is written several times cannot be changed at one place.
+    wanted = {"queries": max(pairs, getattr(task, "queries", 0)), "num_passes": 1}
+    changes = {name: value for name, value in wanted.items() if getattr(task, name, value) != value}
+    if not changes:
         return task
     try:
-        return resized(task, {"queries": pairs}, subject.config)
+        return resized(task, changes, subject.config)
     except UserError as error:
         raise UserError(f"documents cannot ask for {pairs} pairs, one by one: {error}") from None
 
@@ -61,19 +69,27 @@ def check_pairs(task: Task) -> None:
 
 
 def asking(batch: Batch, number: int) -> Batch:
-    """The same documents, with the question of a given number in the place of the first.
+    """The same documents, with the question of a given number in the place of the first to come.
 
-    Tokens behind the first question stay as they were, since they are not read.
+    Tokens behind that question stay as they were, since they are not read. Which question comes
+    first in a document need not be that of number 0, before which others would stand.
     """
     documents = jnp.arange(len(batch.tokens))
     token = batch.tokens[documents, batch.query_positions[:, number]]
-    tokens = batch.tokens.at[documents, batch.query_positions[:, 0]].set(token)
+    asked = jnp.where(batch.weights > 0, batch.query_positions, batch.tokens.shape[1])
+    first = asked.argmin(axis=1)[:, None]
+
+    def of_first(positions: Int[Array, "batch queries"]) -> Int[Array, "batch 1"]:
+        return jnp.take_along_axis(positions, first, axis=1)
+
+    place = of_first(batch.query_positions)
+    tokens = batch.tokens.at[documents, place[:, 0]].set(token)
     here = {name: batch.roles[name] for name in ("divider", "query") if name in batch.roles}
     roles = {name: at[:, number : number + 1] for name, at in batch.roles.items()}
     return batch.replace(
         tokens=tokens,
-        query_positions=batch.query_positions[:, :1],
+        query_positions=place,
         targets=batch.targets[:, number : number + 1],
         weights=batch.weights[:, number : number + 1],
-        roles=roles | {name: at[:, :1] for name, at in here.items()},
+        roles=roles | {name: of_first(at) for name, at in here.items()},
     )

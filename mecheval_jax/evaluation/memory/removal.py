@@ -19,13 +19,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mecheval_jax.array_types import Array, Bool, Float, Int, PyTree
+from mecheval_jax.array_types import Array, Bool, Float, PyTree
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.interventions.addresses import site_paths
 from mecheval_jax.interventions.capture import Activations, Interventions, observe, run
 from mecheval_jax.interventions.knockout import knockout_edges
 from mecheval_jax.interventions.patch import replace
+from mecheval_jax.interventions.positions import Positions
 from mecheval_jax.site_path import SitePath, in_mixer
 from mecheval_jax.tasks.base import Batch
 from mecheval_jax.tasks.geometry import Geometry, check_geometry, geometry
@@ -72,22 +73,26 @@ class MemoryPlace:
         whole = SitePath(site.layer, "mixer_output").path
         return next((path for path in paths if path in activations), whole)
 
-    def positions(self, found: Geometry) -> Int[Array, "documents tokens"]:
-        """The removed tokens of each document; negative where its question begins before them."""
+    def positions(self, found: Geometry) -> Bool[Array, "documents length"]:
+        """Mask of the removed tokens, behind each place of a pair that a document repeats."""
         offsets = range(self.offset, self.offset + self.tokens)
-        return jnp.stack([found.position(offset) for offset in offsets], axis=1)
+        return jnp.stack([found.behind(offset) for offset in offsets]).any(axis=0)
+
+    def present(self, found: Geometry) -> Bool[Array, " documents"]:
+        """Whether the first removed token stands before each document's question."""
+        return found.position(self.offset) >= 0
 
     def removal(
         self,
         activations: Activations,
-        positions: Int[Array, "documents tokens"],
+        positions: Positions,
         question: Bool[Array, "documents length"],
     ) -> Interventions:
-        """Remove from the layer what documents have at `positions` (nothing if negative).
+        """Remove from the layer what documents have at `positions`.
 
         Args:
             activations: Activations of the shapes that the model's have.
-            positions: Tokens of each document.
+            positions: Tokens of each document, in any form of `interventions.positions`.
             question: Mask of the tokens that could read them.
         """
         if self.recurrent:
@@ -176,5 +181,5 @@ def find_memory(
         return jnp.stack([score(each, batch).probability[:, 0] for each in runs])
 
     clean, *removed = np.asarray(probabilities(subject.params))
-    present = [np.asarray(place.positions(found))[:, 0] >= 0 for place in places]
+    present = [np.asarray(place.present(found)) for place in places]
     return Removed(places, clean, np.stack(removed), np.stack(present)), found

@@ -44,6 +44,13 @@ def test_closed_form_and_surgery_agree(mixers):
         assert error < 1e-4, mixer
 
 
+def test_activations_of_half_the_bits():
+    """Catches a comparison that ends at the type of the reading, or is of rounding."""
+    subject = planted_memory.lively("gated_delta_net", dtype="bfloat16")
+    error, _ = closed_form_error(subject, subject.batch, MemoryPlace(in_mixer(0, "write"), 0))
+    assert error < 1e-4
+
+
 def test_pairs_that_are_held_behind_their_later_token():
     """Catches documents without a token there, which took the number from all others."""
     subject = planted_memory.lively("retnet")

@@ -6,6 +6,7 @@ import pytest
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.memory.questions import asked_pairs, asking
 from mecheval_jax.tasks.synthetic.compression import Compression
+from mecheval_jax.tasks.synthetic.multi_query_recall import MultiQueryRecall
 from mecheval_jax.tasks.synthetic.two_token_recall import CompositionalRecall
 from tests.support.planted_memory import RECALL, lively
 
@@ -25,6 +26,24 @@ def test_each_pair_is_asked_in_the_place_of_the_first():
         before = np.arange(batch.tokens.shape[1])[None] < query
         assert ((alone.tokens == batch.tokens) | ~before).all()
         np.testing.assert_array_equal(alone.roles["divider"], batch.roles["divider"][:, :1])
+
+
+def test_documents_of_many_queries():
+    """Catches other questions before the one that is asked, a pair that is written twice, and
+    documents that are refused since some ask for fewer pairs."""
+    task = MultiQueryRecall(vocabulary=64, lengths=(12, 32), pairs=(2, 4), num_passes=2)
+    batch = asked_pairs(lively("gla", task), 4, 32)
+    assert 0 < len(batch.tokens) < 32
+    for number in range(4):
+        alone = asking(batch, number)
+        query = np.asarray(alone.query_positions)
+        key, value = (np.take_along_axis(alone.tokens, alone.roles[r], 1) for r in ("key", "value"))
+        np.testing.assert_array_equal(np.take_along_axis(alone.tokens, query, 1), key)
+        np.testing.assert_array_equal(alone.targets, value)
+        np.testing.assert_array_equal(alone.roles["query"], query)
+        before = np.arange(32)[None] < query
+        assert (np.asarray(batch.tokens) == key)[before].sum() == len(query)  # where it is written
+        assert (query[:, 0] == np.asarray(batch.query_positions).min(axis=1)).all()
 
 
 @pytest.mark.parametrize(

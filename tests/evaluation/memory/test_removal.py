@@ -6,7 +6,10 @@ import pytest
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.memory.removal import MemoryPlace, find_memory, memories
 from mecheval_jax.evaluation.subject import Subject
+from mecheval_jax.interventions.capture import capture, observe
+from mecheval_jax.interventions.patch import replace
 from mecheval_jax.models.language_model import LanguageModel
+from mecheval_jax.tasks.synthetic.multi_query_recall import MultiQueryRecall
 from tests.support import planted, planted_memory
 
 
@@ -21,8 +24,31 @@ def test_the_state_of_a_delta_rule_holds_the_pair_at_the_value():
     assert np.where(np.delete(found.present, found.best, axis=0), others, 1).min() > 0.99
     whole, where = find_memory(subject, subject.batch, together=True)
     assert whole.places == (MemoryPlace("block_0/mixer/write", tokens=3),)
-    assert whole.places[0].positions(where).shape == (len(subject.batch.tokens), 3)
+    assert set(np.asarray(whole.places[0].positions(where)).sum(axis=1)) == {1, 2, 3}
     np.testing.assert_allclose(whole.removed[0], found.removed[found.best], atol=1e-3)
+
+
+def test_every_copy_of_a_pair_is_removed():
+    """Catches a place that is missed since the model answers from another copy."""
+    task = MultiQueryRecall(vocabulary=64, lengths=(32,), pairs=(4,), num_passes=2)
+    subject = planted_memory.lively("gla", task)
+    place = MemoryPlace("block_0/mixer/write", 0)
+    found, where = find_memory(subject, subject.batch)
+    np.testing.assert_array_equal(place.positions(where).sum(axis=1), 2)
+    activations = capture(subject.model, subject.params, subject.batch)
+    written = np.array(activations[place.site])
+    for role in np.asarray(subject.batch.roles["value"])[:, :1] .T - np.array([[0], [8]]):
+        written[np.arange(len(written)), places] = 0
+    _, without = observe(
+        subject.model, subject.params, subject.batch.tokens, replace({place.site: written})
+    )
+    query = np.asarray(subject.batch.query_positions)[:, 0]
+    taken = place.removal(activations, place.positions(where), where.question)
+    _, removed = observe(subject.model, subject.params, subject.batch.tokens, taken)
+    ours, theirs = (each["block_0/mixer/state"] for each in (removed, without))
+    rows = np.arange(len(query))
+    np.testing.assert_allclose(ours[rows, query], theirs[rows, query], atol=1e-6)
+    assert found.places[0] == place
 
 
 def test_the_pattern_of_attention_holds_the_pair_in_the_layer_that_reads():

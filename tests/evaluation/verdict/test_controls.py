@@ -1,5 +1,7 @@
 """Controls: where nothing should be found, they find nothing, and each of them can fail."""
 
+import dataclasses
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -173,6 +175,16 @@ def test_the_untrained_model_stands_in_its_own_units(clean):
             if row["low"] is not None:
                 assert row["low"] <= row["value"] <= row["high"]
     assert compared > 3
+
+
+def test_the_untrained_model_is_not_rounded(clean):
+    """Catches shares of a gap that is rounding in half the bits."""
+    config, params, task = planted_places.split_storage(3)
+    _, rows = measured((dataclasses.replace(config, dtype="bfloat16"), params, task))
+    ours, theirs = (
+        [row for row in table if row["control"] == "untrained"] for table in (rows, clean[1])
+    )
+    assert ours == theirs
 
 
 def test_the_untrained_control_can_fail(monkeypatch):
