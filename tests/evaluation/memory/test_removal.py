@@ -37,8 +37,9 @@ def test_every_copy_of_a_pair_is_removed():
     np.testing.assert_array_equal(place.positions(where).sum(axis=1), 2)
     activations = capture(subject.model, subject.params, subject.batch)
     written = np.array(activations[place.site])
-    for role in np.asarray(subject.batch.roles["value"])[:, :1] .T - np.array([[0], [8]]):
-        written[np.arange(len(written)), places] = 0
+    last = np.asarray(subject.batch.roles["value"])[:, 0]
+    for tokens in (last, last - 8):
+        written[np.arange(len(written)), tokens] = 0
     _, without = observe(
         subject.model, subject.params, subject.batch.tokens, replace({place.site: written})
     )
