@@ -1,5 +1,6 @@
 """Taking a pair out of a memory, where it is set by hand."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -41,7 +42,10 @@ def test_every_copy_of_a_pair_is_removed():
     for tokens in (last, last - 8):
         written[np.arange(len(written)), tokens] = 0
     _, without = observe(
-        subject.model, subject.params, subject.batch.tokens, replace({place.site: written})
+        subject.model,
+        subject.params,
+        subject.batch.tokens,
+        replace({place.site: jnp.asarray(written)}),
     )
     query = np.asarray(subject.batch.query_positions)[:, 0]
     taken = place.removal(activations, place.positions(where), where.question)
