@@ -37,16 +37,10 @@ def test_every_copy_of_a_pair_is_removed():
     found, where = find_memory(subject, subject.batch)
     np.testing.assert_array_equal(place.positions(where).sum(axis=1), 2)
     activations = capture(subject.model, subject.params, subject.batch)
-    written = np.array(activations[place.site])
-    last = np.asarray(subject.batch.roles["value"])[:, 0]
-    for tokens in (last, last - 8):
-        written[np.arange(len(written)), tokens] = 0
-    _, without = observe(
-        subject.model,
-        subject.params,
-        subject.batch.tokens,
-        replace({place.site: jnp.asarray(written)}),
-    )
+    last = subject.batch.roles["value"][:, :1]
+    zeros = {place.site: jnp.zeros_like(activations[place.site])}
+    both = replace(zeros, jnp.concatenate([last, last - 8], axis=1))
+    _, without = observe(subject.model, subject.params, subject.batch.tokens, both)
     query = np.asarray(subject.batch.query_positions)[:, 0]
     taken = place.removal(activations, place.positions(where), where.question)
     _, removed = observe(subject.model, subject.params, subject.batch.tokens, taken)
