@@ -10,6 +10,7 @@ is read on its own, Holm's method bounds the chance of any false one.
 """
 
 import math
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,7 +35,8 @@ def p_value(estimate: Estimate) -> float:
     if math.isnan(spread):
         return math.nan
     beyond = 2 * tail(abs(estimate.value) / spread, estimate.degrees) if spread > 0 else 0.0
-    return max(beyond, 2.0 ** (1 - estimate.documents))
+    # No number of documents makes it 0, which would say that chance is excluded.
+    return max(beyond, 2.0 ** (1 - estimate.documents), sys.float_info.min)
 
 
 def discoveries(p_values: np.ndarray, rate: float = RATE) -> np.ndarray:

@@ -44,6 +44,7 @@ def test_a_rounding_error_is_not_significant():
     assert p_value(Bootstrap([50], 100, 0).mean(same, np.ones(50, bool))) == 1
     alike = p_value(Estimate(0.5, np.full(100, 0.5), 50))
     assert alike == pytest.approx(scipy.stats.binomtest(50, 50).pvalue)  # all of one sign
+    assert p_value(Estimate(0.5, np.full(100, 0.5), 5000)) > 0  # 2 to the -4999 is none of a double
     assert np.isnan(p_value(Estimate(0.5, np.full(100, 0.5), 1)))  # one document has no spread
     assert np.isnan(p_value(Estimate(np.nan, np.full(100, np.nan), 0)))
 
