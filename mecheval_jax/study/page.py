@@ -162,6 +162,7 @@ def _left(found: Conclusion) -> list[str]:
 
 def _head(found: Conclusion) -> list[str]:
     lines = [f"**{summary(found.judgements)}**", "", f"This is {found.what}.", ""]
+    lines += [of_claims(found.judgements), ""]
     for line, reasons in by_verdict(found.judgements):
         lines += [f"* {line}", *(f"  * {reason}" for reason in reasons)]
     return lines
@@ -185,6 +186,7 @@ def html(found: Conclusion, pictures: Sequence[tuple[str, Any]]) -> str:
         "study.html.jinja",
         what=found.what,
         summary=summary(found.judgements),
+        of_claims=of_claims(found.judgements),
         undecided=[why for _, reasons in by_verdict(found.judgements) for why in reasons],
         method=METHOD,
         findings=[
@@ -231,6 +233,16 @@ def summary(judgements: Sequence[Judgement]) -> str:
     count = Counter(one.verdict for one in judgements)
     told = ", ".join(f"{count[verdict]} {verdict}" for verdict in VERDICTS)
     return f"Of the study's {len(judgements)} findings: {told}."
+
+
+def of_claims(judgements: Sequence[Judgement]) -> str:
+    """Number of claims, of those that have runs, and of those that hold or are false alone."""
+    names = ("claims", "claims_judged", "supported", "contradicted")
+    all_of, judged, held, false = (sum(getattr(one, name) for one in judgements) for name in names)
+    return (
+        f"The findings are {all_of} claims, each about one number. {judged} have runs to judge "
+        f"by: by themselves {held} hold at 5 %, {false} are false, and {judged - held - false} are open."
+    )
 
 
 def by_verdict(judgements: Sequence[Judgement]) -> list[tuple[str, list[str]]]:

@@ -19,6 +19,7 @@ from mecheval_jax.study.page import (
     by_verdict,
     html,
     markdown,
+    of_claims,
     summary,
 )
 from mecheval_jax.study.quantities import WIDEST
@@ -55,6 +56,11 @@ def test_a_page(found):
     assert "beyond the budget" in text
     assert "(figures/accuracy_ar_2.svg)" in text
     assert summary(found.judgements) in text
+    evidence = [one for judged in found.judgements for one in judged.evidence]
+    told = of_claims(found.judgements)
+    assert told in text
+    assert f"are {len(evidence)} claims, each about one number. " in told
+    assert f"{sum(one.runs > 0 for one in evidence)} have runs" in told
     (row,) = (line for line in text.splitlines() if line.startswith("| 1 |"))
     assert row.replace("\\|", "").count("|") == 8
     assert "| reproduced, on 1 of 5 claims (width 64) | 1.000 [" in row
