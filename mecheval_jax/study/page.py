@@ -238,10 +238,10 @@ def summary(judgements: Sequence[Judgement]) -> str:
 def of_claims(judgements: Sequence[Judgement]) -> str:
     """Number of claims, of those that have runs, and of those that hold or are false alone."""
     names = ("claims", "claims_judged", "supported", "contradicted")
-    all_of, judged, held, false = (sum(getattr(one, name) for one in judgements) for name in names)
+    all_of, judged, held, lost = (sum(getattr(one, name) for one in judgements) for name in names)
     return (
         f"The findings are {all_of} claims, each about one number. {judged} have runs to judge "
-        f"by: by themselves {held} hold at 5 %, {false} are false, and {judged - held - false} are open."
+        f"by: {held} hold by themselves at 5 %, {lost} are false, {judged - held - lost} are open."
     )
 
 
