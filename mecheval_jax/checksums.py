@@ -5,7 +5,7 @@ They stand in ``SHA256SUMS`` in the folder, as ``sha256sum`` writes and checks t
 
 import pathlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError
@@ -39,17 +39,22 @@ def read_sums(path: pathlib.Path) -> list[tuple[str, str]]:
     return [(line[66:], line[:64]) for line in lines]
 
 
-def check_sums(folder: pathlib.Path, ignored: tuple[str, ...] = ()) -> None:
-    """Check that every file of a folder is as it was when `write_sums` was called.
+def check_sums(folder: pathlib.Path, is_read: Callable[[str], object]) -> None:
+    """Check that the files of a folder are as they were when `write_sums` was called.
+
+    Others may have come since, as those that a file manager leaves, but none that a reader of the
+    folder looks for: it would be read unchecked.
 
     A folder without hashes, of version 0.4 or before, is let through, and that is said.
 
     Args:
         folder: The folder.
-        ignored: Names of files that came later.
+        is_read: Function that says whether the folder's reader looks for files of a name, a path
+            relative to the folder, whatever the other files say.
 
     Raises:
-        UserError: If one has changed, is gone, or was added; the message names the first.
+        UserError: If one has changed, is gone, or was added to those that are read; the message
+            names the first.
     """
     sums = folder / SUMS
     if not sums.exists():
@@ -59,7 +64,7 @@ def check_sums(folder: pathlib.Path, ignored: tuple[str, ...] = ()) -> None:
         )
         return
     expected = dict(read_sums(sums))
-    there = {name for name in _files(folder) if name not in ignored}
+    there = {name for name in _files(folder) if name in expected or is_read(name)}
     for name in sorted(expected.keys() | there):
         # Names of the folder's own files alone are opened, whatever else is listed.
         if name not in there:

@@ -171,7 +171,7 @@ def _train(
 ) -> dict[str, PyTree]:
     """Train to the end, and return the content of the last checkpoint."""
     state, step = restore_or_create(programs, checkpoints, say)
-    folder.go_on(experiment.model.mixer, step)
+    folder.go_on(experiment.model.mixer, step, lost=checkpoints.lost)
     title = f"training {experiment.model.mixer} in {folder.path}"
     with (
         open_writers(writers, folder.path) as writer,

@@ -92,6 +92,9 @@ def test_a_finished_run_without_checkpoints_says_that_it_is_trained_anew(folder,
     runs.train(small.experiment(small.ONE_LAYER), folder.path)
     assert "its checkpoints are gone: trained anew" in capfd.readouterr().err
     assert folder.read_summary() == known
+    folder.forget_after(known["step"] - 1)
+    assert "its newest checkpoint is gone: trained again from" in capfd.readouterr().err
+    folder.update_summary(finished=True)
 
 
 def test_a_finished_run_that_is_trained_again_is_not_finished(folder, tmp_path, capfd):

@@ -240,6 +240,8 @@ def _function(config: ModelConfig, layer: int) -> dict[str, Any]:
     if block.feed_forward.kind == "none":
         unread |= {"hidden", "activation", "feed_forward_bias", "parallel"}
     options = {field.name: getattr(mixer, field.name) for field in dataclasses.fields(mixer)}
+    if "key_heads" in options:
+        options["key_heads"] = options["key_heads"] or options["heads"]
     outside = {*CONTEXT, "parent", "name", "backend", "scan_backend"}
     return {name: value for name, value in values.items() if name not in unread} | {
         OPTION + name: value for name, value in options.items() if name not in outside

@@ -7,7 +7,7 @@ of transformers 5.24.
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -156,6 +156,14 @@ def of_mixer(mixer: type[nn.Module], attribute: str) -> Callable[[ModelConfig], 
         return next((getattr(found, attribute) for found in built if type(found) is mixer), None)
 
     return derive
+
+
+def where_given(fields: Fields, nullable: Collection[str]) -> Fields:
+    """The fields without those that are null, where that means that others say what they are.
+
+    Of any other field null has no meaning in transformers, and none here.
+    """
+    return {n: value for n, value in fields.items() if value is not None or n not in nullable}
 
 
 def share_of_width(fields: Fields, heads: str, channels: str) -> float | None:

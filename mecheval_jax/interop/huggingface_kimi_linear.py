@@ -14,6 +14,7 @@ from mecheval_jax.interop.huggingface_family import (
     Mixer,
     gated_mlp,
     share_of_width,
+    where_given,
 )
 from mecheval_jax.interop.huggingface_fields import COUNT, POSITIVE, Kinds, field
 from mecheval_jax.interop.reference_tables import DELTA_NET
@@ -30,8 +31,8 @@ DEFAULTS = {"linear_num_heads": 32, "linear_head_dim": 128, "first_k_dense_repla
 
 
 def _expand(fields: Fields) -> Fields:
-    fields = {**DEFAULTS} | {name: value for name, value in fields.items() if value is not None}
-    nested: Fields = fields.get("linear_attn_config", {})
+    fields = DEFAULTS | where_given(fields, ("layer_types", "mlp_layer_types"))
+    nested: Fields = fields.get("linear_attn_config") or {}
     layers = range(fields.get("num_hidden_layers", 0))
     fields |= {ours: nested[theirs] for theirs, ours in NESTED.items() if theirs in nested}
     full = nested.get("full_attn_layers")  # counted from 1

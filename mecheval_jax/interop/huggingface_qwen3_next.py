@@ -19,10 +19,10 @@ from mecheval_jax.interop.huggingface_family import (
     gated_mlp,
     of_mixer,
     share_of_width,
+    where_given,
 )
 from mecheval_jax.interop.huggingface_fields import (
     COUNT,
-    COUNT_OR_NULL,
     FLAG,
     POSITIVE,
     SHARE,
@@ -52,10 +52,10 @@ DEFAULTS = {
 
 
 def _expand(fields: Fields) -> Fields:
-    fields = DEFAULTS | {name: value for name, value in fields.items() if value is not None}
+    fields = DEFAULTS | where_given(fields, ("layer_types", "mlp_only_layers"))
     layers = range(fields.get("num_hidden_layers", 0))
     step, every = fields["decoder_sparse_step"], fields["full_attention_interval"]
-    dense_only = fields["mlp_only_layers"] if fields["num_experts"] else layers
+    dense_only = layers if fields["num_experts"] == 0 else fields["mlp_only_layers"]
     found = {
         "layer_types": [
             "linear_attention" if (layer + 1) % every else "full_attention" for layer in layers
@@ -98,7 +98,7 @@ QWEN3_NEXT = Family(
         SHARES["value"]: field(f".value_share@{LINEAR}", POSITIVE),
         "linear_conv_kernel_dim": field(f".kernel@{LINEAR}", COUNT, 4),
         "num_attention_heads": field(f".heads@{FULL}", COUNT, 16),
-        "num_key_value_heads": field(f".key_heads@{FULL}", COUNT_OR_NULL, 2),
+        "num_key_value_heads": field(f".key_heads@{FULL}", COUNT, 2),
         "attention_bias": field(f".bias@{FULL} .out_bias@{FULL}", FLAG, False),
         "rope_parameters.rope_type": only("default"),
         THETA: field(f".rotary_base@{FULL}", POSITIVE, 10_000.0),

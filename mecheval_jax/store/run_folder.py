@@ -66,17 +66,23 @@ class TrainingFolder(Folder):
         """Rows of ``metrics.jsonl``; a last line that was cut off is passed over."""
         return read_rows(self.metrics)
 
-    def go_on(self, mixer: str, step: int) -> None:
+    def go_on(self, mixer: str, step: int, *, lost: int = 0) -> None:
         """Begin a training, or go on with it from a step.
+
+        Args:
+            mixer: Name of the mixer.
+            step: Step of the checkpoint that was read; 0 if none was.
+            lost: Number of later checkpoints that were set aside.
 
         Raises:
             UserError: If it would go on with other code of a mixer than it began with.
         """
         own_code.keep(mixer, self.path, step)
-        self.forget_after(step)
+        self.forget_after(step, lost=lost)
 
-    def forget_after(self, step: int) -> None:
-        """Drop metrics of steps that will be taken again."""
+    def forget_after(self, step: int, *, lost: int = 0) -> None:
+        """Drop metrics of steps that will be taken again; `lost` as in `go_on`."""
+        del lost  # what a run says of it
         forget_after(self.metrics, step)
 
 
@@ -365,13 +371,15 @@ class RunFolder(TrainingFolder):
         return summary
 
     @by_main
-    def forget_after(self, step: int) -> None:
+    def forget_after(self, step: int, *, lost: int = 0) -> None:
         """Drop metrics of steps that will be taken again, and that the run diverged there."""
         super().forget_after(step)
         summary = self.read_summary()
         if summary.get("finished") and step < summary.get("step", 0):
+            which = "its newest checkpoint is" if step or lost == 1 else "its checkpoints are"
             how = f"again from step {step:,}" if step else "anew"
-            say(f"{self.path}: this run was finished, and its checkpoints are gone: trained {how}")
+            fate = f"{which} {'set aside' if lost else 'gone'}: trained {how}"
+            say(f"{self.path}: this run was finished, and {fate}")
             self.update_summary(finished=False)
         if summary.get("diverged_at") is not None:
             self.update_summary(diverged_at=None)

@@ -8,6 +8,7 @@ anything of it is read: orbax does not notice a byte that has changed.
 import contextlib
 import dataclasses
 import pathlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -34,8 +35,13 @@ ITEM = "default"
 PARAMS = "params"
 """The part of a checkpoint that has to be that of the model, array by array."""
 
-LATER_FILES = ("commit_success.txt",)
-"""Files that orbax adds after all others and that therefore have no hash."""
+READ = re.compile(r"_METADATA|_sharding|manifest\.ocdbt|array_metadatas/.+")
+"""Names of the files of a checkpoint that orbax looks for; the manifest names the rest. Others do
+no harm: the mark that it adds after all others, what a file manager leaves, or data of another run
+over which this one was copied."""
+
+NAMES = ocp.path.step.standard_name_format()
+"""How folders of checkpoints are named: by their steps."""
 
 
 class _Summed(ocp.PyTreeCheckpointHandler):
@@ -103,18 +109,23 @@ def damage(folder: pathlib.Path) -> str | None:
 
     There may be no checkpoint, or one without hashes (of version 0.4): nothing is said of these.
     """
-    names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
-    steps = [int(name) for name in names if name.isdecimal()]
+    steps = [one.step for one in NAMES.find_all(folder)] if folder.is_dir() else []
     if not steps:
         return None
-    item, name = folder / str(max(steps)) / ITEM, f"the checkpoint of step {max(steps)}"
-    if not (item / SUMS).exists():
-        return None if any(path.is_file() for path in item.rglob("*")) else f"{name} is empty"
+    item = folder / str(max(steps)) / ITEM
     try:
-        check_sums(item, LATER_FILES)
+        _check_filled(item)
+        if (item / SUMS).exists():
+            check_sums(item, READ.fullmatch)
     except UserError as error:
-        return f"{name} is damaged ({error})"
+        return f"the checkpoint of step {max(steps)} is damaged ({error})"
     return None
+
+
+def _check_filled(item: pathlib.Path) -> None:
+    """Raise UserError if a checkpoint has no files."""
+    if not any(path.is_file() for path in item.rglob("*")):
+        raise UserError("it is empty")
 
 
 class OtherModel(UserError):
@@ -175,6 +186,9 @@ class Checkpoints:
         any_length: Whether arrays may have another first axis than was saved. Those on devices are
             cut, or filled up with zeros; those of the host are read as they are. Members of a group
             need it, which fill up other devices elsewhere.
+
+    Attributes:
+        lost: Number of checkpoints that were set aside, since they cannot be read.
     """
 
     def __init__(
@@ -188,11 +202,21 @@ class Checkpoints:
     ):
         self._folder = folder.absolute()  # orbax refuses relative paths
         self._any_length = any_length
-        policy = _Kept(keep, regular, milestone)
-        options = ocp.CheckpointManagerOptions(preservation_policy=policy, create=True)
+        self._options = ocp.CheckpointManagerOptions(
+            preservation_policy=_Kept(keep, regular, milestone),
+            create=True,
+            step_name_format=NAMES,
+            lightweight_initialize=True,  # reads no times, which damage may have made unreadable
+        )
         # Named here, or orbax guesses the layout from the newest folder, which may be damaged.
-        handler = _Summed()
-        self._manager = ocp.CheckpointManager(self._folder, options=options, item_handlers=handler)
+        self._handler = _Summed()
+        self._manager = self._new_manager()
+        self.lost = 0
+
+    def _new_manager(self) -> ocp.CheckpointManager:
+        return ocp.CheckpointManager(
+            self._folder, options=self._options, item_handlers=self._handler
+        )
 
     @classmethod
     def of_training(
@@ -275,8 +299,12 @@ class Checkpoints:
         return None
 
     def _read(self, step: int, abstract: PyTree) -> PyTree:
-        on_main(lambda: check_sums(self._folder / str(step) / ITEM, LATER_FILES))
-        known = self._manager.item_metadata(step).tree
+        item = self._folder / str(step) / ITEM
+        on_main(lambda: _check_filled(item))
+        on_main(lambda: check_sums(item, READ.fullmatch))
+        # By the handler, not the manager: that reads what stands beside the item, too, which has no
+        # hash, and of which nothing is needed.
+        known = self._handler.metadata(item).tree
         absent = {name: value for name, value in LATER.items() if name not in known}
         asked, abstract = abstract, {n: of for n, of in abstract.items() if n not in absent}
         _check_same(abstract, known, any_length=self._any_length)
@@ -288,7 +316,7 @@ class Checkpoints:
             restore_args=restore_args,
             partial_restore=True,  # of what earlier versions saved beside it, nothing is needed
         )
-        saved = self._manager.restore(step, args=arguments)
+        saved = self._handler.restore(item, args=arguments)
         return {**saved, **{n: _full(asked[n], absent[n]) for n in asked.keys() & absent.keys()}}
 
     def read(self, step: int, abstract: PyTree) -> PyTree:
@@ -323,7 +351,9 @@ class Checkpoints:
             return name
 
         name = on_main(rename)
-        self._manager.reload()
+        self._manager.close()
+        self._manager = self._new_manager()  # its own reload would read the times
+        self.lost += 1
         return name
 
     def close(self) -> None:

@@ -159,7 +159,7 @@ LINES = [
     ),
     ('{"tokens": [1, 2], "queries": [{"query": 0, "answer": 2}]}', "text"),
     ("\xff\xfe", "one JSON object a line"),
-    ("\xff", "is no JSON"),
+    ("\xff", "is not UTF-8 (byte 1 of line 1)"),
 ]
 
 

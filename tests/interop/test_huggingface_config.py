@@ -1,5 +1,6 @@
 """config.json of Hugging Face: what is read, refused, and written."""
 
+import dataclasses
 import json
 
 import jax
@@ -10,6 +11,7 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.interop import (
     huggingface,
 )
+from mecheval_jax.interop.huggingface_config import read_config, write_config
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 from tests.support.huggingface import folder_of, loaded, refusal
 
@@ -106,6 +108,17 @@ def test_defaults(tmp_path):
     assert config.mixer_options["rotary_share"] == 0.25
     (folder / "config.json").write_text(json.dumps({"model_type": "gpt_neox"} | {"vocab_size": 29}))
     assert "hidden_size is missing" in refusal(huggingface.load, folder)
+
+
+# Catches a model that is refused, or a null that transformers refuses, for a default of ours.
+@pytest.mark.parametrize("name", ["llama", "jamba", "qwen3_next"])
+def test_keys_of_all_heads(name):
+    config = loaded(name)[0]
+    options = {n: value for n, value in config.mixer_options.items() if n != "key_heads"}
+    fields = write_config(dataclasses.replace(config, mixer_options=options))
+    assert fields["num_key_value_heads"] == fields["num_attention_heads"]
+    last = read_config(fields)[1].build_mixer(1)
+    assert last.key_heads == last.heads
 
 
 # Catches models that are written as others, which only differ where nobody looks.

@@ -15,6 +15,8 @@ pytest.importorskip("safetensors")
     [
         ({"layer_types": ["linear_attention", "full_attention"]}, "of linear_attention"),
         ({"mlp_layer_types": ["dense", "sparse"]}, "layers with experts is 1: valid is 0"),
+        ({"rms_norm_eps": None}, "rms_norm_eps is None: valid is a positive number"),
+        ({"linear_num_heads": None}, "linear_num_heads is None: valid is a whole number"),
         ({"mlp_layer_types": None}, "layers with experts is 1: valid is 0"),
         ({"linear_attn_config": {"full_attn_layers": [2]}, "layer_types": None}, "full_attention"),
     ],

@@ -23,6 +23,9 @@ pytest.importorskip("safetensors")
         ({"layer_types": ["linear_attention", "mamba"]}, "of linear_attention, full_attention"),
         ({"layer_types": ["full_attention"]}, "kinds of layers are 1: valid is num_hidden_layers"),
         ({"linear_key_head_dim": "4"}, "linear_key_head_dim / hidden_size is None"),
+        ({"num_key_value_heads": None}, "num_key_value_heads is None: valid is a whole number"),
+        ({"rms_norm_eps": None}, "rms_norm_eps is None: valid is a positive number"),
+        ({"num_experts": None}, "number of layers with experts is 2: valid is 0"),
     ],
 )
 def test_configs_that_are_refused(fields, message, tmp_path):

@@ -124,14 +124,67 @@ def test_a_step_that_is_damaged_twice_is_saved_again(undisturbed, broken_off, ca
 
 @pytest.mark.parametrize("damage", [cut_files, delete_data, delete_all_but_the_folder])
 def test_a_finished_run_whose_last_checkpoint_is_damaged(damage, undisturbed, tmp_path, capsys):
-    """Catches a run that counts as finished for ever, and that no program can read."""
+    """Catches a run that counts as finished for ever, and one of which is said that it is gone."""
     folder = runs.RunFolder(shutil.copytree(undisturbed.path, tmp_path / "copy"))
     damage(folder.checkpoints / "40")
     said = resume(folder, capsys)
     assert "damaged_40" in said
     assert "resuming at step 30" in said
+    assert "finished, and its newest checkpoint is set aside: trained again from step 30" in said
     assert_same_run(folder, undisturbed)
     assert "nothing to train" in resume(folder, capsys)
+
+
+def leave_files(checkpoints):
+    for folder in ("", "40", "40/default", "40/default/d"):
+        (checkpoints / folder / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
+
+
+def leave_numbers(checkpoints):
+    (checkpoints / "50").write_text("notes")
+    shutil.copytree(checkpoints / "40", checkpoints / "050")
+
+
+def copy_over_another(checkpoints):
+    """As of a run that is copied to where an earlier one of the same name was."""
+    shutil.move(checkpoints / "40", checkpoints / "copy")
+    shutil.copytree(checkpoints / "30", checkpoints / "40")
+    shutil.copytree(checkpoints / "copy", checkpoints / "40", dirs_exist_ok=True)
+
+
+@pytest.mark.parametrize("stray", [leave_files, leave_numbers, copy_over_another])
+def test_strangers_among_the_checkpoints(stray, undisturbed, tmp_path, capfd):
+    """Catches a whole run that is trained again for a file that nobody reads."""
+    folder = runs.RunFolder(shutil.copytree(undisturbed.path, tmp_path / "copy"))
+    stray(folder.checkpoints)
+    capfd.readouterr()
+    runs.train(EXPERIMENT, folder.path)
+    run = runs.load(folder.path)
+    assert capfd.readouterr().err == f"{folder.path}: this run is finished, nothing to train\n"
+    assert run.step == 40
+    small.assert_same_bits(run.params, runs.load(undisturbed.path).params)
+
+
+def test_a_file_that_orbax_would_read_unchecked(broken_off, capsys):
+    """Catches places of arrays of another machine's run, which orbax reads wherever they are."""
+    of_arrays = broken_off.checkpoints / "40" / "default" / "array_metadatas"
+    shutil.copy(of_arrays / "process_0", of_arrays / "process_1")
+    assert runs.load(broken_off.path).step == 30
+    assert "process_1 has no hash" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"item_handlers": 3}'])
+def test_what_stands_beside_a_checkpoint(content, undisturbed, broken_off, capfd):
+    """Catches a traceback, or a step passed over, for notes of orbax that nobody needs."""
+    for step in ("30", "40"):
+        (broken_off.checkpoints / step / "_CHECKPOINT_METADATA").write_bytes(content)
+    cut_files(broken_off.checkpoints / "40")
+    capfd.readouterr()
+    assert runs.load(broken_off.path, 30).step == 30
+    assert not capfd.readouterr().err
+    runs.train(EXPERIMENT, broken_off.path)
+    assert "absl" not in capfd.readouterr().err
+    assert_same_run(broken_off, undisturbed)
 
 
 def test_what_is_saved_between_intervals_goes_when_it_is_not_the_newest(tmp_path):

@@ -172,8 +172,9 @@ class RunCallbacks:
         if standing.taken:
             self._progress.advance(standing.step, self._note)
         (at,) = standing.stopped_at
-        if at != NEVER:
-            self.say(f"the target of {self._target:.1%} on dev documents is reached at step {at}")
+        if at != NEVER and self._target is not None:
+            target = f"{100 * self._target:.15g}%"  # as it was given; 16 digits show the product
+            self.say(f"the target of {target} on dev documents is reached at step {at}")
 
     def say(self, message: str) -> None:
         """Print a message."""

@@ -59,6 +59,7 @@ def scan(path: pathlib.Path, line_format: LineFormat, shares: Mapping[str, float
         file.seek(0)
         for number, line in enumerate(file, 1):
             if line.strip():
+                _check_code(path, number, line)
                 scanner.add(number, offset, line)
             offset += len(line)
     file = scanner.finish(path)
@@ -90,7 +91,20 @@ def _check_form(path: pathlib.Path, head: bytes) -> None:
     elif b"\0" in head:
         form = "no text in UTF-8, since it has zero bytes (compressed, binary, or UTF-16)"
     if form:
-        raise UserError(f"{path} is {form}: give one JSON object a line, in UTF-8")
+        raise _other_form(path, form)
+
+
+def _check_code(path: pathlib.Path, number: int, line: bytes) -> None:
+    """Raise UserError if a line is in another code than UTF-8, which its whole file has then."""
+    try:
+        line.decode()
+    except UnicodeDecodeError as error:
+        form = f"not UTF-8 (byte {error.start + 1} of line {number})"
+        raise _other_form(path, form) from None
+
+
+def _other_form(path: pathlib.Path, form: str) -> UserError:
+    return UserError(f"{path} is {form}: give one JSON object a line, in UTF-8")
 
 
 @functools.lru_cache(maxsize=4)

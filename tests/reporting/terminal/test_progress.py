@@ -119,4 +119,14 @@ def test_what_is_shown(capsys):
     assert heard.shown == [(5, "loss 0.500, dev accuracy 25.0%")]
     assert "target" not in capsys.readouterr().err
     callbacks.advance(stands(10, stopped_at=10))
-    assert "the target of 90.0% on dev documents is reached at step 10" in capsys.readouterr().err
+    assert "the target of 90% on dev documents is reached at step 10" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("target", "shown"), [(1e-9, "1e-07%"), (0.07, "7%"), (0.99999, "99.999%"), (1.0, "100%")]
+)
+def test_a_target_is_shown_as_it_was_given(target, shown, capsys):
+    """Catches a target that is rounded to 0 %, or to all."""
+    heard = Heard()
+    RunCallbacks(heard, heard, target, step=0).advance(stands(10, stopped_at=10))
+    assert f"the target of {shown} on dev" in capsys.readouterr().err

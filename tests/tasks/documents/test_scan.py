@@ -162,6 +162,9 @@ def test_a_file_that_is_no_json_lines(tmp_path):
             "no text in UTF-8, since it has zero bytes (compressed, binary, or UTF-16)",
         ),
         (gzip.compress(line().encode()), "compressed by gzip"),
+        ('{"text": "Łódź"}'.encode("iso-8859-2"), "not UTF-8 (byte 11 of line 1)"),
+        (b"\n" + line().encode() + b'\n{"text": "caf\xe9"}', "not UTF-8 (byte 14 of line 3)"),
+        (bytes(range(200, 256)), "not UTF-8 (byte 1 of line 1)"),
     ],
 )
 def test_a_file_of_another_form(tmp_path, content, form):
