@@ -18,6 +18,7 @@ from mecheval_jax.evaluation.verdict.readings import summary_has_learned
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import damaged
 from mecheval_jax.models.language_model import parameter_count
+from mecheval_jax.statistics.intervals import difference_of_shares
 from mecheval_jax.store.choice import (
     COLUMNS,
     COSTS,
@@ -30,7 +31,7 @@ from mecheval_jax.store.choice import (
 from mecheval_jax.store.cost_folder import rows_of
 from mecheval_jax.store.final_evidence import evidence_words, with_final_verdict
 from mecheval_jax.store.left_out import LeftOut
-from mecheval_jax.store.metrics import read_rows
+from mecheval_jax.store.metrics import dev_rows, read_rows
 from mecheval_jax.store.remedies import WRITTEN_AGAIN
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupFolder
@@ -39,6 +40,9 @@ from mecheval_jax.sweeps.plan import GroupPlan
 
 MEMORISED = 0.2
 """Accuracy on train documents less that on unseen ones, from which a model memorises."""
+
+SURELY = 0.95
+"""Confidence with which accuracy on dev documents has fallen from its peak."""
 
 CIRCUIT = "circuit"
 """Field of a member's summary that holds its smallest faithful circuit."""
@@ -83,6 +87,7 @@ def _shape(plan: GroupPlan) -> dict[str, Any]:
         "parameters": parameter_count(model),
         "state": UNFINISHED,
         "memorised": False,
+        "past_peak": False,
         "runs": len(plan.members),
     }
 
@@ -106,6 +111,8 @@ def _answers(plan: GroupPlan, group: GroupFolder) -> dict[str, Any]:
     summaries = {number: _finished(run, planned[number]) for number, run in runs.items()}
     own = summaries[chosen["member"]]
     trained = train_accuracy(runs[chosen["member"]])
+    peak = dev_peak(runs[chosen["member"]])
+    documents = planned[chosen["member"]].training.evaluation_documents
     # A run has learned where its interval lies above what can be had without recall.
     learned = [number for number in runs if summary_has_learned(summaries[number])]
     seen = None if trained is None or own["accuracy"] is None else trained - own["accuracy"]
@@ -118,6 +125,8 @@ def _answers(plan: GroupPlan, group: GroupFolder) -> dict[str, Any]:
         "low": own["accuracy_low"],
         "high": own["accuracy_high"],
         "train_accuracy": trained,
+        "dev_peak": peak,
+        "past_peak": is_past_peak(peak, row["dev_accuracy"], documents),
         "floor": own["floors"]["best"],
         "floor_name": floor_name(own["floors"]),
         "members": len(runs),
@@ -141,6 +150,26 @@ def train_accuracy(run: RunFolder) -> float | None:
     """Accuracy on the documents of the last steps of a training; None if it has none."""
     rows = [row for row in read_rows(run.metrics, '"train"') if row.get("accuracy") is not None]
     return float(rows[-1]["accuracy"]) if rows else None
+
+
+def dev_peak(run: RunFolder) -> float | None:
+    """Highest accuracy on dev documents at any step of a training; None if there is none."""
+    return max((float(row["accuracy"]) for row in dev_rows(run.metrics)), default=None)
+
+
+def is_past_peak(peak: float | None, last: float | None, documents: int) -> bool:
+    """Whether accuracy on dev documents has surely fallen: training went on for too long.
+
+    Args:
+        peak: Highest accuracy at any step, 0 to 1; None if there is none.
+        last: Accuracy at the last step, likewise.
+        documents: Number of dev documents; as if each asked once and others were asked each time,
+            so that the highest of many evaluations is not taken for a peak by its noise.
+    """
+    if peak is None or last is None or np.isnan(last):
+        return False
+    shares = (peak * documents, documents), (last * documents, documents)
+    return difference_of_shares(*shares, SURELY)[0] > 0
 
 
 def floor_name(floors: Mapping[str, float]) -> str | None:

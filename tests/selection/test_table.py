@@ -62,6 +62,10 @@ def test_answers_are_those_of_the_best_run(made):
     assert row["mean"] == pytest.approx((0.93 + 0.18 + 0.995) / 3)
     assert (row["floor"], row["floor_name"]) == (0.25, "first")
     assert not row["memorised"]
+    run = made[0].group(row["group"]).member(5)
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    peak = max(one["accuracy"] for one in rows if one["split"] == "dev")
+    assert (row["dev_peak"], bool(row["past_peak"])) == (peak, False)
 
 
 def test_a_verdict_on_other_documents_does_not_count(made, tmp_path, capsys):
@@ -139,6 +143,22 @@ def test_memorising(made, monkeypatch):
     monkeypatch.setattr(tables, "MEMORISED", 0.1)
     table = tables.choice_table(folder, plan_of(folder.read(), folder.sweep).groups, 16)
     assert bool(table.set_index("mixer").loc["based", "memorised"]) is True
+
+
+@pytest.mark.parametrize(
+    ("peak", "last", "documents", "fell"),
+    [
+        (0.9, 0.7, 256, True),
+        (0.9, 0.7, 20, False),  # four answers
+        (0.62, 0.56, 256, False),  # the highest of many is high by luck
+        (0.9, 0.9, 256, False),
+        (None, None, 256, False),
+        (0.9, np.nan, 256, False),
+    ],
+)
+def test_a_peak_is_passed_where_that_is_certain(peak, last, documents, fell):
+    """Catches noise of few dev documents told as a training that went on for too long."""
+    assert tables.is_past_peak(peak, last, documents) == fell
 
 
 def test_fronts():
