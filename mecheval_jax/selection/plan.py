@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from mecheval_jax.errors import UserError
+from mecheval_jax.selection.documents import without_the_longest
 from mecheval_jax.selection.request import ChoiceRequest, words_of_time
 from mecheval_jax.selection.words import counted
 from mecheval_jax.sweeps.plan import Changes, Sweep, plan
@@ -220,10 +221,12 @@ def _fitting(request: ChoiceRequest, timings: Timings, devices: int) -> str:
         total += needed[name]
         if total <= (request.budget or 0):
             fitting.append(f"--mixer={name}")
+    shorter = without_the_longest(request.experiment.task)
     if fitting:
-        return f"what would fit: {' '.join(fitting)}"
+        return f"what would fit: {' '.join(fitting)}{shorter}"
     return (
         "not one of them would fit: fewer steps (--steps) or a smaller width (--widths) take less"
+        + shorter
     )
 
 

@@ -118,6 +118,14 @@ def test_a_budget_that_is_too_small():
         plans.fit(small, TIMINGS, 5.0)
 
 
+def test_a_refusal_names_documents_that_are_far_longer(monkeypatch):
+    """Catches a newcomer sent to fewer steps by one line of the file."""
+    monkeypatch.setattr(plans, "without_the_longest", lambda _: "; line 301")
+    for left in (55.0, 4.0, -5.0):
+        with pytest.raises(UserError, match=r"; line 301$"):
+            plans.fit(dataclasses.replace(REQUEST, budget=5.0), TIMINGS, left)
+
+
 def test_architectures_that_were_not_measured_in_time():
     """Catches a plan of some architectures that passes for one of all, and a message that says
     nothing would fit because this budget has been spent."""
