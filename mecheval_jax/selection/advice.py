@@ -34,6 +34,7 @@ from mecheval_jax.selection.words import (
     name_of,
     percent,
     quality_numbers,
+    times_overlap,
 )
 from mecheval_jax.statistics.intervals import difference_of_estimates
 from mecheval_jax.store.choice import (
@@ -75,7 +76,7 @@ def advise(table: pd.DataFrame, asked: Asked) -> Advice:
     lucky = [row for row in learned if row not in reliable]
     others = [*_beaten(reliable, equals, lucky), *others]
     taken = min(equals, key=lambda row: (*_price(row, asked.cheapest), -row["accuracy"]))
-    paragraphs = [_answer(taken, best, equals), _cost(taken, equals, asked)]
+    paragraphs = [_answer(taken, best, equals, COSTS[asked.cheapest]), _cost(taken, equals, asked)]
     if taken["verdict"] is not None:
         paragraphs.append(_mechanism(taken))
     uncertain = _uncertain(taken, equals, unfinished, COSTS[asked.cheapest])
@@ -102,7 +103,10 @@ def _price(row: Mapping[str, Any], cheapest: str) -> tuple[bool, float]:
 # What the paragraphs say.
 
 
-def _answer(taken: dict[str, Any], best: dict[str, Any], equals: list[dict[str, Any]]) -> Paragraph:
+def _answer(
+    taken: dict[str, Any], best: dict[str, Any], equals: list[dict[str, Any]], cost: str
+) -> Paragraph:
+    """Which to take, and how sure that is; `cost` is the column of the cost that decides."""
     text = (
         f"Take {name_of(taken)}, trained at a learning rate of {taken['learning_rate']:g}: it "
         f"answers {percent(taken)} of the questions in documents that it has not seen, and the "
@@ -129,6 +133,12 @@ def _answer(taken: dict[str, Any], best: dict[str, Any], equals: list[dict[str, 
     alike = [name_of(row) for row in equals if row is not taken and row is not best]
     if alike:
         text += f" As good as the best, too, as far as can be told: {listed(alike)}."
+    others = [row for row in equals if row is not taken]
+    if close := [name_of(row) for row in others if times_overlap(taken, row, cost)]:
+        text += (
+            f" That it is cheaper than {listed(close)} is not certain: their measured times "
+            "overlap."
+        )
     return Paragraph("answer", text, numbers)
 
 
@@ -159,9 +169,7 @@ def _cost(taken: dict[str, Any], equals: list[dict[str, Any]], asked: Asked) -> 
             f"{name_of(next_one)}, costs {ratio:.2f} times as much"
         )
         numbers |= {"next_cost": next_one[column], "ratio": ratio}
-        longest, shortest = taken.get(f"{column}_high"), next_one.get(f"{column}_low")
-        unsure = longest is not None and shortest is not None and longest >= shortest
-        text += ", and their measured times overlap." if unsure else "."
+        text += "."
     return Paragraph("cost", text, numbers)
 
 

@@ -85,7 +85,19 @@ def test_no_other_of_the_same_accuracy_is_called_better():
 def test_times_that_overlap_are_said_to():
     """Catches a difference of costs that is noise and is told as a fact."""
     cheaper = {"prefill_seconds": 1.95e-3, "prefill_seconds_high": 2.0e-3}
-    assert "overlap" in text_of(advice_on(attention={}, based=cheaper))
+    (answer, *_) = advice_on(attention={}, based=cheaper).paragraphs
+    assert "cheaper than attention of width 64 is not certain: their measured times overlap." in (
+        answer.text
+    )
+    # Not the next one alone: the third was measured more roughly.
+    third = {"prefill_seconds": 5e-3, "prefill_seconds_low": 1.5e-3}
+    (answer, *_) = advice_on(
+        attention={"prefill_seconds_low": 2.05e-3}, based=cheaper, h3=third
+    ).paragraphs
+    assert "cheaper than h3 of width 64 is not certain" in answer.text
+    # What is counted and not measured has no interval.
+    by_state = dataclasses.replace(ASKED, cheapest="state")
+    assert "overlap" not in text_of(advice_on(by_state, attention={}, based={"state_bytes": 9}))
 
 
 def test_an_unknown_cost_comes_after_known_ones():
