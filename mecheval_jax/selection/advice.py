@@ -249,10 +249,11 @@ def _beyond_heart(memorised: Sequence[dict[str, Any]], asked: Asked) -> Iterator
         more = f"more than these {asked.documents:,}"
         read = f" ({asked.epochs:.0f} times through these)"
     yield f"Give {them} {more} train documents."
-    if able := [name_of(row) for row in memorised if may_take_more_steps(row)]:
+    if able := [row for row in memorised if may_take_more_steps(row)]:
+        each = listed([f"{name_of(row)} had {_course(row)}" for row in able])
         yield (
-            f"More than these {asked.steps:,} steps{read} may help as well: the accuracy of "
-            f"{listed(able)} on dev documents had not clearly fallen from its peak."
+            f"More than these {asked.steps:,} steps{read} may help as well, above all where "
+            f"accuracy on dev documents still rose: {each}."
         )
     if past := [row for row in memorised if row["past_peak"]]:
         each = [
@@ -261,6 +262,12 @@ def _beyond_heart(memorised: Sequence[dict[str, Any]], asked: Asked) -> Iterator
             for row in past
         ]
         yield f"Fewer steps may help {'; '.join(each)}."
+
+
+def _course(row: dict[str, Any]) -> str:
+    """Accuracy on dev documents half-way, if it is known, and at the end."""
+    numbers = ((row["dev_halfway"], "half-way"), (row["dev_accuracy"], "at the end"))
+    return listed([f"{value:.1%} {when}" for value, when in numbers if value is not None])
 
 
 def _beaten(

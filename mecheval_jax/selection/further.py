@@ -39,7 +39,7 @@ def further_runs(
         yield FurtherRun("other learning rates for what has not learned", command)
     if poor:
         rates = (f"{poor['learning_rate']:g}",)
-        settings = _settings([poor | {"width": 2 * poor["width"]}], rates)
+        settings = _settings([{**poor, "width": 2 * poor["width"]}], rates)
         yield FurtherRun(
             "a wider model of the recommended kind, which is wrong too often",
             asked.commands.beside("wider", *settings),

@@ -111,7 +111,7 @@ def _answers(plan: GroupPlan, group: GroupFolder) -> dict[str, Any]:
     summaries = {number: _finished(run, planned[number]) for number, run in runs.items()}
     own = summaries[chosen["member"]]
     trained = train_accuracy(runs[chosen["member"]])
-    peak = dev_peak(runs[chosen["member"]])
+    course = dev_course(runs[chosen["member"]])
     documents = planned[chosen["member"]].training.evaluation_documents
     # A run has learned where its interval lies above what can be had without recall.
     learned = [number for number in runs if summary_has_learned(summaries[number])]
@@ -125,8 +125,7 @@ def _answers(plan: GroupPlan, group: GroupFolder) -> dict[str, Any]:
         "low": own["accuracy_low"],
         "high": own["accuracy_high"],
         "train_accuracy": trained,
-        "dev_peak": peak,
-        "past_peak": is_past_peak(peak, row["dev_accuracy"], documents),
+        "past_peak": is_past_peak(course.get("dev_peak"), row["dev_accuracy"], documents),
         "floor": own["floors"]["best"],
         "floor_name": floor_name(own["floors"]),
         "members": len(runs),
@@ -135,7 +134,7 @@ def _answers(plan: GroupPlan, group: GroupFolder) -> dict[str, Any]:
         "mean": alike["accuracy"].mean(),
     }
     judged = [summaries[number] for number in learned if "verdict" in summaries[number]]
-    return row | transparency_of(runs[chosen["member"]], own, judged)
+    return row | course | transparency_of(runs[chosen["member"]], own, judged)
 
 
 def _finished(run: RunFolder, experiment: Experiment) -> dict[str, Any]:
@@ -152,9 +151,15 @@ def train_accuracy(run: RunFolder) -> float | None:
     return float(rows[-1]["accuracy"]) if rows else None
 
 
-def dev_peak(run: RunFolder) -> float | None:
-    """Highest accuracy on dev documents at any step of a training; None if there is none."""
-    return max((float(row["accuracy"]) for row in dev_rows(run.metrics)), default=None)
+def dev_course(run: RunFolder) -> dict[str, float]:
+    """Columns on accuracy on dev documents over a training, as far as it was evaluated."""
+    rows = dev_rows(run.metrics)
+    if not rows:
+        return {}
+    course = {"dev_peak": max(float(row["accuracy"]) for row in rows)}
+    if first := [row for row in rows if 2 * row["step"] <= rows[-1]["step"]]:
+        course["dev_halfway"] = float(first[-1]["accuracy"])
+    return course
 
 
 def is_past_peak(peak: float | None, last: float | None, documents: int) -> bool:

@@ -185,6 +185,7 @@ def test_fewer_steps_are_advised_where_a_training_is_past_its_peak_alone():
     assert "have learned their train documents by heart and do not recall in others. Give" in text
     assert "Give them more than these 407 train documents. More than these 1,500 steps (63" in text
     assert "Fewer steps" not in text
+    assert "still rose: mamba of width 64 had 60.0% half-way and 98.0% at the end and based" in text
     text = text_of(advice_on(asked, mamba=past))
     assert "Fewer steps may help mamba of width 64, whose accuracy" in text
     assert "has fallen from 70.0% to 20.0%." in text

@@ -10,6 +10,7 @@ import pytest
 from mecheval_jax.selection import table as tables
 from mecheval_jax.store import choice
 from mecheval_jax.store.choice import ChoiceFolder
+from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.sweeps.plan import plan_of
 from tests.support import sweep_results
 
@@ -66,6 +67,18 @@ def test_answers_are_those_of_the_best_run(made):
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     peak = max(one["accuracy"] for one in rows if one["split"] == "dev")
     assert (row["dev_peak"], bool(row["past_peak"])) == (peak, False)
+
+
+def test_the_course_of_a_training(tmp_path):
+    """Catches the first accuracy, or the last one, told as that half-way."""
+    run = RunFolder(tmp_path)
+    assert tables.dev_course(run) == {}
+    numbers = {10: 0.1, 20: 0.7, 30: 0.6, 40: 0.5, 50: 0.4}
+    rows = [{"step": step, "split": "dev", "accuracy": x} for step, x in numbers.items()]
+    run.metrics.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    assert tables.dev_course(run) == {"dev_peak": 0.7, "dev_halfway": 0.7}
+    run.metrics.write_text(f"{json.dumps(rows[0])}\n")
+    assert tables.dev_course(run) == {"dev_peak": 0.1}
 
 
 def test_a_verdict_on_other_documents_does_not_count(made, tmp_path, capsys):

@@ -26,6 +26,7 @@ LEARNED = {
     "learned": 3,
     "lowest": 0.97,
     "mean": 0.98,
+    "dev_halfway": 0.6,
     "dev_peak": 0.98,
     "past_peak": False,
     "judged": 3,
