@@ -101,18 +101,15 @@ def _answers(plan: GroupPlan, group: GroupFolder) -> dict[str, Any]:
     if not group.has_table():
         return {}
     table = read_members(group)
-    known = set(plan.members)
-    if wrong := sorted(set(table["member"]) - known):
+    if wrong := sorted(set(table["member"]) - set(plan.members)):
         raise damaged(group.table, f"the group has no member {wrong[0]:g}", WRITTEN_AGAIN)
     chosen, members = best(table).iloc[0].to_dict(), wide(table)
     alike = members[members["learning_rate"] == chosen["learning_rate"]]
     runs = {number: RunFolder(group.member(number)) for number in alike["member"]}
     planned = dict(zip(plan.members, plan.experiments, strict=True))
     summaries = {number: _finished(run, planned[number]) for number, run in runs.items()}
-    own = summaries[chosen["member"]]
-    trained = train_accuracy(runs[chosen["member"]])
-    course = dev_course(runs[chosen["member"]])
-    documents = planned[chosen["member"]].training.evaluation_documents
+    run, own = runs[chosen["member"]], summaries[chosen["member"]]
+    trained = train_accuracy(run)
     # A run has learned where its interval lies above what can be had without recall.
     learned = [number for number in runs if summary_has_learned(summaries[number])]
     seen = None if trained is None or own["accuracy"] is None else trained - own["accuracy"]
@@ -125,7 +122,6 @@ def _answers(plan: GroupPlan, group: GroupFolder) -> dict[str, Any]:
         "low": own["accuracy_low"],
         "high": own["accuracy_high"],
         "train_accuracy": trained,
-        "past_peak": is_past_peak(course.get("dev_peak"), row["dev_accuracy"], documents),
         "floor": own["floors"]["best"],
         "floor_name": floor_name(own["floors"]),
         "members": len(runs),
@@ -134,7 +130,8 @@ def _answers(plan: GroupPlan, group: GroupFolder) -> dict[str, Any]:
         "mean": alike["accuracy"].mean(),
     }
     judged = [summaries[number] for number in learned if "verdict" in summaries[number]]
-    return row | course | transparency_of(runs[chosen["member"]], own, judged)
+    row |= dev_course(run, planned[chosen["member"]].training.evaluation_documents)
+    return row | transparency_of(run, own, judged)
 
 
 def _finished(run: RunFolder, experiment: Experiment) -> dict[str, Any]:
@@ -151,28 +148,32 @@ def train_accuracy(run: RunFolder) -> float | None:
     return float(rows[-1]["accuracy"]) if rows else None
 
 
-def dev_course(run: RunFolder) -> dict[str, float]:
-    """Columns on accuracy on dev documents over a training, as far as it was evaluated."""
+def dev_course(run: RunFolder, documents: int) -> dict[str, Any]:
+    """Columns on accuracy on dev documents over a training, as far as it was evaluated.
+
+    Args:
+        run: Folder of the run.
+        documents: Number of dev documents of an evaluation.
+    """
     rows = dev_rows(run.metrics)
     if not rows:
-        return {}
-    course = {"dev_peak": max(float(row["accuracy"]) for row in rows)}
+        return {"past_peak": False}
+    peak, last = max(float(row["accuracy"]) for row in rows), float(rows[-1]["accuracy"])
+    course: dict[str, Any] = {"dev_peak": peak, "past_peak": is_past_peak(peak, last, documents)}
     if first := [row for row in rows if 2 * row["step"] <= rows[-1]["step"]]:
         course["dev_halfway"] = float(first[-1]["accuracy"])
     return course
 
 
-def is_past_peak(peak: float | None, last: float | None, documents: int) -> bool:
+def is_past_peak(peak: float, last: float, documents: int) -> bool:
     """Whether accuracy on dev documents has surely fallen: training went on for too long.
 
     Args:
-        peak: Highest accuracy at any step, 0 to 1; None if there is none.
+        peak: Highest accuracy at any step, 0 to 1.
         last: Accuracy at the last step, likewise.
         documents: Number of dev documents; as if each asked once and others were asked each time,
             so that the highest of many evaluations is not taken for a peak by its noise.
     """
-    if peak is None or last is None or np.isnan(last):
-        return False
     shares = (peak * documents, documents), (last * documents, documents)
     return difference_of_shares(*shares, SURELY)[0] > 0
 
