@@ -15,14 +15,18 @@ Where no shape has learned, or none is finished, nothing is recommended. Transpa
 nothing: it is told beside the rest, since only the reader knows what it is worth.
 """
 
-import dataclasses
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from mecheval_jax.selection.request import Commands
+from mecheval_jax.selection.further import (
+    further_runs,
+    is_lost,
+    is_split,
+    may_take_more_steps,
+)
+from mecheval_jax.selection.request import Asked
 from mecheval_jax.selection.words import (
     cost_words,
     listed,
@@ -30,6 +34,7 @@ from mecheval_jax.selection.words import (
     name_of,
     percent,
     quality_numbers,
+    times_overlap,
 )
 from mecheval_jax.statistics.intervals import difference_of_estimates
 from mecheval_jax.store.choice import (
@@ -39,7 +44,6 @@ from mecheval_jax.store.choice import (
     RECOMMENDED,
     UNFINISHED,
     Advice,
-    FurtherRun,
     Paragraph,
 )
 
@@ -48,32 +52,6 @@ RELIABLE = 0.9
 
 SURE = 0.95
 """Probability of a verdict below which it is called uncertain."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Asked:
-    """What was asked for, as far as the advice speaks of it.
-
-    Attributes:
-        commands: Command that made the choice.
-        cheapest: Cost that decides, a name in `store.choice.COSTS`.
-        rates: Learning rates that were tried.
-        seeds: Number of runs of each setting.
-        steps: Steps of a run.
-        epochs: How often a run of so many steps reads each train document; None where documents
-            are made anew.
-        documents: Number of train documents that are read again; None likewise.
-        failed: Why groups have failed, by their names.
-    """
-
-    commands: Commands
-    cheapest: str
-    rates: tuple[float, ...]
-    seeds: int
-    steps: int
-    epochs: float | None = None
-    documents: int | None = None
-    failed: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def advise(table: pd.DataFrame, asked: Asked) -> Advice:
@@ -89,7 +67,7 @@ def advise(table: pd.DataFrame, asked: Asked) -> Advice:
     failed = [row for row in rows if row["state"] not in (LEARNED, UNFINISHED)]
     others = [*_others(failed, learned, asked)]
     if not learned:
-        further = tuple(_further(rows, (), asked))
+        further = tuple(further_runs(rows, (), None, asked))
         return Advice(ABSTAINED, None, (_nothing(failed, unfinished, asked), *others), further)
     reliable = [row for row in learned if row["learned"] > row["members"] / 2] or learned
     # Of the most accurate ones the cheapest: no other of the same accuracy is called better.
@@ -98,11 +76,12 @@ def advise(table: pd.DataFrame, asked: Asked) -> Advice:
     lucky = [row for row in learned if row not in reliable]
     others = [*_beaten(reliable, equals, lucky), *others]
     taken = min(equals, key=lambda row: (*_price(row, asked.cheapest), -row["accuracy"]))
-    paragraphs = [_answer(taken, best, equals), _cost(taken, equals, asked)]
+    paragraphs = [_answer(taken, best, equals, COSTS[asked.cheapest]), _cost(taken, equals, asked)]
     if taken["verdict"] is not None:
         paragraphs.append(_mechanism(taken))
     uncertain = _uncertain(taken, equals, unfinished, COSTS[asked.cheapest])
-    further = (*_further(rows, [*equals, *lucky], asked), *_wider(taken, asked))
+    poor = taken if _is_poor(taken) else None
+    further = tuple(further_runs(rows, [*equals, *lucky], poor, asked))
     names = ("group", "mixer", "width", "learning_rate", "member")
     model = {name: taken[name] for name in names}
     return Advice(RECOMMENDED, model, (*paragraphs, *others, *uncertain), further)
@@ -124,7 +103,10 @@ def _price(row: Mapping[str, Any], cheapest: str) -> tuple[bool, float]:
 # What the paragraphs say.
 
 
-def _answer(taken: dict[str, Any], best: dict[str, Any], equals: list[dict[str, Any]]) -> Paragraph:
+def _answer(
+    taken: dict[str, Any], best: dict[str, Any], equals: list[dict[str, Any]], cost: str
+) -> Paragraph:
+    """Which to take, and how sure that is; `cost` is the column of the cost that decides."""
     text = (
         f"Take {name_of(taken)}, trained at a learning rate of {taken['learning_rate']:g}: it "
         f"answers {percent(taken)} of the questions in documents that it has not seen, and the "
@@ -151,6 +133,12 @@ def _answer(taken: dict[str, Any], best: dict[str, Any], equals: list[dict[str, 
     alike = [name_of(row) for row in equals if row is not taken and row is not best]
     if alike:
         text += f" As good as the best, too, as far as can be told: {listed(alike)}."
+    others = [row for row in equals if row is not taken]
+    if close := [name_of(row) for row in others if times_overlap(taken, row, cost)]:
+        text += (
+            f" That it is cheaper than {listed(close)} is not certain: their measured times "
+            "overlap."
+        )
     return Paragraph("answer", text, numbers)
 
 
@@ -181,9 +169,7 @@ def _cost(taken: dict[str, Any], equals: list[dict[str, Any]], asked: Asked) -> 
             f"{name_of(next_one)}, costs {ratio:.2f} times as much"
         )
         numbers |= {"next_cost": next_one[column], "ratio": ratio}
-        longest, shortest = taken.get(f"{column}_high"), next_one.get(f"{column}_low")
-        unsure = longest is not None and shortest is not None and longest >= shortest
-        text += ", and their measured times overlap." if unsure else "."
+        text += "."
     return Paragraph("cost", text, numbers)
 
 
@@ -225,23 +211,10 @@ def _others(
     failed: list[dict[str, Any]], learned: list[dict[str, Any]], asked: Asked
 ) -> Iterator[Paragraph]:
     """Who memorises and who fails, and what to do."""
-    memorised = [row for row in (*learned, *failed) if row["memorised"]]
-    if memorised:
-        each = [
-            f"{name_of(row)} answers {row['train_accuracy']:.1%} of the questions in documents it "
-            f"was trained on and {row['accuracy']:.1%} in others"
-            for row in memorised
-        ]
-        remedy = "give it more documents, or train it for fewer steps"
-        if asked.documents is not None:
-            remedy = (
-                f"give it more than these {asked.documents:,} train documents, or read them less "
-                f"often than {asked.epochs:.0f} times ({asked.steps:,} steps)"
-            )
-        text = f"What memorises has not failed to learn: {listed(each)}; {remedy}."
-        numbers = {row["group"]: row["train_accuracy"] for row in memorised}
-        yield Paragraph("others", text, numbers)
-    lost = [row for row in failed if not row["memorised"]]
+    if memorised := [row for row in (*learned, *failed) if row["memorised"]]:
+        text = " ".join((*_by_heart(memorised), *_beyond_heart(memorised, asked)))
+        yield Paragraph("others", text, {row["group"]: row["train_accuracy"] for row in memorised})
+    lost = [row for row in failed if is_lost(row)]
     if lost:
         each = [f"{name_of(row)} ({percent(row)}{_on_train(row)})" for row in lost]
         text = (
@@ -250,6 +223,51 @@ def _others(
             "do with more."
         )
         yield Paragraph("others", text, {row["group"]: row["accuracy"] for row in lost})
+
+
+def _by_heart(memorised: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Who has learned train documents by heart: those that do not recall, and those that do."""
+    for recalls in (False, True):
+        rows = [row for row in memorised if (row["state"] == LEARNED) == recalls]
+        each = [
+            f"{name_of(row)} ({row['train_accuracy']:.1%} of the questions in train documents, "
+            f"{row['accuracy']:.1%} in others)"
+            for row in rows
+        ]
+        how = ("recalls less", "recall less") if recalls else ("does not recall", "do not recall")
+        known = ("has learned its", "have learned their")
+        many = len(rows) > 1
+        if rows:
+            by_heart = f"{known[many]} train documents by heart"
+            yield f"{listed(each)} {by_heart} and {how[many]} in others."
+
+
+def _beyond_heart(memorised: Sequence[dict[str, Any]], asked: Asked) -> Iterator[str]:
+    """What may help; fewer steps only of a training that is seen to have gone on for too long."""
+    them, more, read = "it" if len(memorised) == 1 else "them", "more", ""
+    if asked.documents is not None:
+        more = f"more than these {asked.documents:,}"
+        read = f" ({asked.epochs:.0f} times through these)"
+    yield f"Give {them} {more} train documents."
+    if able := [row for row in memorised if may_take_more_steps(row)]:
+        each = listed([f"{name_of(row)} had {_course(row)}" for row in able])
+        yield (
+            f"More than these {asked.steps:,} steps{read} may help as well, above all where "
+            f"accuracy on dev documents still rose: {each}."
+        )
+    if past := [row for row in memorised if row["past_peak"]]:
+        each = [
+            f"{name_of(row)}, whose accuracy on dev documents has fallen from "
+            f"{row['dev_peak']:.1%} to {row['dev_accuracy']:.1%}"
+            for row in past
+        ]
+        yield f"Fewer steps may help {'; '.join(each)}."
+
+
+def _course(row: dict[str, Any]) -> str:
+    """Accuracy on dev documents half-way, if it is known, and at the end."""
+    numbers = ((row["dev_halfway"], "half-way"), (row["dev_accuracy"], "at the end"))
+    return listed([f"{value:.1%} {when}" for value, when in numbers if value is not None])
 
 
 def _beaten(
@@ -298,7 +316,7 @@ def _uncertain(
     probability = SURE if taken["probability"] is None else taken["probability"]
     if taken["verdict"] == "undecided" or probability < SURE:
         says.append("its mechanism is not settled")
-    if _disagree(taken):
+    if is_split(taken):
         says.append(
             f"only {taken['agreement']:.0%} of its runs that were judged have this mechanism"
         )
@@ -314,61 +332,9 @@ def _uncertain(
         yield Paragraph("uncertain", text, {name: taken[name] for name in names})
 
 
-def _further(
-    rows: list[dict[str, Any]], equals: Sequence[dict[str, Any]], asked: Asked
-) -> Iterator[FurtherRun]:
-    """Runs that would settle what is uncertain, of the shapes in question alone."""
-    if any(row["state"] == UNFINISHED for row in rows):
-        yield FurtherRun("goes on with what was not finished", asked.commands.whole)
-    few = any(row["learned"] < row["members"] or row["members"] < 3 for row in equals)
-    if few or any(map(_disagree, equals)) or len(equals) > 1:
-        # Widths and rates are crossed: those of all shapes in question are tried with each.
-        widths = ",".join(dict.fromkeys(str(row["width"]) for row in equals))
-        tried = ",".join(dict.fromkeys(f"{row['learning_rate']:g}" for row in equals))
-        settings = f"{_mixers(equals)} --widths={widths} --learning_rates={tried}"
-        why = "more seeds say how often training succeeds"
-        why += ", and which of them is better" if len(equals) > 1 else ""
-        seeds = max(5, asked.seeds + 2)
-        yield FurtherRun(why, f"{_anew(asked, 'seeds')} {settings} --seeds={seeds}")
-    failed = [row for row in rows if row["state"] not in (LEARNED, UNFINISHED)]
-    lost = [row for row in failed if not row["memorised"]]
-    if lost:
-        rates = f"{min(asked.rates) / 3:.2g},{max(asked.rates) * 3:.2g}"
-        widths = ",".join(dict.fromkeys(str(row["width"]) for row in lost))
-        settings = f"{_mixers(lost)} --widths={widths} --learning_rates={rates}"
-        why = "other learning rates for what has not learned"
-        yield FurtherRun(why, f"{_anew(asked, 'rates')} {settings}")
-
-
-def _anew(asked: Asked, what: str) -> str:
-    """The command of another choice, in a folder of its own beside this one."""
-    return f"{asked.commands.bare} --workdir={shlex.quote(f'{asked.commands.workdir}_{what}')}"
-
-
 def _is_poor(taken: dict[str, Any]) -> bool:
     """Whether what is recommended is wrong too often to be relied on."""
     return taken["accuracy"] < RELIABLE
-
-
-def _wider(taken: dict[str, Any], asked: Asked) -> Iterator[FurtherRun]:
-    """A run with more room, where the recommended model is wrong too often."""
-    if _is_poor(taken):
-        settings = f"--widths={2 * taken['width']} --learning_rates={taken['learning_rate']:g}"
-        yield FurtherRun(
-            "a wider model of the recommended kind, which is wrong too often",
-            f"{_anew(asked, 'wider')} {_mixers([taken])} {settings}",
-        )
-
-
-def _mixers(rows: Sequence[dict[str, Any]]) -> str:
-    """Flags that name the architectures of some rows, each once."""
-    names = dict.fromkeys(row["mixer"] for row in rows)
-    return " ".join(f"--mixer={shlex.quote(name)}" for name in names)
-
-
-def _disagree(row: dict[str, Any]) -> bool:
-    """Whether the runs of a shape that have learned have different mechanisms."""
-    return (row["agreement"] or 1.0) < 1.0
 
 
 def _rates(asked: Asked) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.verdict.evidence import FEWEST_DOCUMENTS
 from mecheval_jax.experiment import Experiment, task_of
+from mecheval_jax.tasks.base import Task
+from mecheval_jax.tasks.documents.documents import Documents
 
 EVALUATIONS = 15
 """Evaluations on dev documents in a training, at least, so that it can end early."""
@@ -61,3 +63,10 @@ def fitted(sections: Mapping[str, Any]) -> Experiment:
         training["evaluate_every"] = min(training["evaluate_every"], often)
         training["checkpoint_every"] = min(training["checkpoint_every"], 3 * often)
     return Experiment.from_config(config)
+
+
+def without_the_longest(task: Task) -> str:
+    """What to say of a task whose training takes too long if a few documents are far longer."""
+    if not isinstance(task, Documents) or not (far := task.far_longer()):
+        return ""
+    return f"; without documents that are far longer than most a step takes less ({far[0]})"

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from mecheval_jax.errors import UserError
+from mecheval_jax.selection.documents import without_the_longest
 from mecheval_jax.selection.request import ChoiceRequest, words_of_time
 from mecheval_jax.selection.words import counted
 from mecheval_jax.sweeps.plan import Changes, Sweep, plan
@@ -38,6 +39,10 @@ SLACK = 1.2
 SHARED = 1.3
 """By how much longer it takes again while another run is on another device, about: the devices of
 one machine share its memory and, on a CPU, the cores that were all free at the measurement."""
+
+
+MARGIN = 1.1
+"""By how much a budget that is said to be enough is more: a step is never measured twice alike."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +160,7 @@ def fit(request: ChoiceRequest, timings: Timings, left: float | None, devices: i
     """
     first = timings.get(request.widths[0], {})
     if not_reached := [mixer for mixer in request.mixers if mixer not in first]:
-        raise UserError(_not_measured(request, not_reached, timings, devices))
+        raise UserError(_not_measured(request, not_reached, timings, left or 0.0, devices))
     steps = request.experiment.training.steps
     sizes = sizes_of(request)
     for size in sizes:
@@ -184,26 +189,46 @@ def _too_small(
     """What to say of a budget in which not every architecture can be trained once."""
     steps = request.experiment.training.steps
     spent = (request.budget or left) - left
-    needed = (spent + seconds_of(least, steps, timings, devices)) / TRAINING_SHARE
-    enough = 60 * math.ceil(needed / 60)
     each = counted(len(request.mixers), "architecture")
+    enough = _enough(spent + seconds_of(least, steps, timings, devices))
     return (
         f"--budget={words_of_time(request.budget or left)} is too small for one model of each of "
-        f"{each} of width {least.widths[0]} in {steps:,} steps: "
-        f"here that takes about {words_of_time(enough)}; {_fitting(request, timings, devices)}"
+        f"{each} of width {least.widths[0]} in {steps:,} steps: --budget={enough} is enough, by "
+        f"times of this machine as busy as it was; {_fitting(request, timings, devices)}"
     )
 
 
 def _not_measured(
-    request: ChoiceRequest, not_reached: Sequence[str], timings: Timings, devices: int
+    request: ChoiceRequest, not_reached: Sequence[str], timings: Timings, left: float, devices: int
 ) -> str:
     """What to say of a budget of which too much goes before all architectures are measured."""
-    width = request.widths[0]
+    width, least = request.widths[0], sizes_of(request)[-1]
+    known = timings[width]
+    # Those that were not reached are taken to be as dear as the dearest, in measuring as well.
+    dearest = Timing(
+        max(one.step for one in known.values()), max(one.compile for one in known.values())
+    )
+    of_all = {width: {**known, **dict.fromkeys(not_reached, dearest)}}
+    measuring = ((request.budget or left) - left) * len(of_all[width]) / len(known)
+    training = seconds_of(least, request.experiment.training.steps, of_all, devices)
+    enough = _enough(measuring + training, measuring)
     return (
         f"--budget={words_of_time(request.budget or 0)} is too small: half of it went into "
-        f"measuring a training step of width {width} of {'; '.join(timings[width])}, and not of "
-        f"{'; '.join(not_reached)}; {_fitting(request, timings, devices)}"
+        f"measuring a training step of width {width} of {'; '.join(known)}, and not of "
+        f"{'; '.join(not_reached)}: --budget={enough} is enough if these take no longer, by times "
+        f"of this machine as busy as it was; {_fitting(request, timings, devices)}"
     )
+
+
+def _enough(seconds: float, measuring: float = 0.0) -> str:
+    """A budget for measuring and training, in whole minutes.
+
+    Args:
+        seconds: Seconds that measuring, training and verdicts take, about.
+        measuring: Those of them that measuring takes, if not all was measured in time.
+    """
+    needed = MARGIN * max(seconds / TRAINING_SHARE, measuring / MEASURING_SHARE)
+    return words_of_time(60 * math.ceil(needed / 60))
 
 
 def _fitting(request: ChoiceRequest, timings: Timings, devices: int) -> str:
@@ -220,10 +245,12 @@ def _fitting(request: ChoiceRequest, timings: Timings, devices: int) -> str:
         total += needed[name]
         if total <= (request.budget or 0):
             fitting.append(f"--mixer={name}")
+    shorter = without_the_longest(request.experiment.task)
     if fitting:
-        return f"what would fit: {' '.join(fitting)}"
+        return f"what would fit: {' '.join(fitting)}{shorter}"
     return (
         "not one of them would fit: fewer steps (--steps) or a smaller width (--widths) take less"
+        + shorter
     )
 
 

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ml_collections import ConfigDict
 
@@ -156,26 +156,63 @@ class Commands:
     """The command that makes a choice.
 
     Attributes:
-        whole: The command as it was given.
-        bare: The command without those of `VARIED`: a choice with the defaults of these, and
-            without a budget.
+        arguments: Arguments that were given to the program.
         workdir: Folder that was given.
     """
 
-    whole: str
-    bare: str
+    arguments: tuple[str, ...]
     workdir: str
+
+    @property
+    def whole(self) -> str:
+        """The command as it was given."""
+        return _command(self.arguments)
+
+    def beside(self, name: str, *flags: str) -> str:
+        """The command of another choice on the same task, in a folder of its own beside this one.
+
+        Args:
+            name: What is appended to the name of the folder.
+            *flags: Flags with their values, in place of those that were given. What was given of
+                `VARIED` is left out, so that the other choice has the default, and no budget.
+        """
+        replaced = (flag.lstrip("-").partition("=")[0] for flag in flags)
+        kept = programs.without_flags(self.arguments, (*VARIED, *replaced))
+        return _command([*kept, f"--workdir={self.workdir}_{name}", *flags])
 
 
 VARIED = ("workdir", "mixer", "widths", "learning_rates", "seeds", "budget")
 """Flags that another choice on the same task has otherwise."""
 
 
-def commands_of(arguments: Sequence[str], workdir: str) -> Commands:
-    """The commands of a program's arguments."""
-    program = programs.command("choose")
-    bare = shlex.join(programs.without_flags(arguments, VARIED))
-    return Commands(f"{program} {shlex.join(arguments)}", f"{program} {bare}", workdir)
+def _command(arguments: Sequence[str]) -> str:
+    return f"{programs.command('choose')} {shlex.join(arguments)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What was asked for, as far as the advice speaks of it.
+
+    Attributes:
+        commands: Command that made the choice.
+        cheapest: Cost that decides, a name in `store.choice.COSTS`.
+        rates: Learning rates that were tried.
+        seeds: Number of runs of each setting.
+        steps: Steps of a run.
+        epochs: How often a run of so many steps reads each train document; None where documents
+            are made anew.
+        documents: Number of train documents that are read again; None likewise.
+        failed: Why groups have failed, by their names.
+    """
+
+    commands: Commands
+    cheapest: str
+    rates: tuple[float, ...]
+    seeds: int
+    steps: int
+    epochs: float | None = None
+    documents: int | None = None
+    failed: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def parse_budget(text: str | None) -> float | None:

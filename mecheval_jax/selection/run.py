@@ -19,13 +19,13 @@ from mecheval_jax.evaluation.subject import documents_of
 from mecheval_jax.evaluation.verdict.measurement import why_not_judged
 from mecheval_jax.machine import is_out_of_memory
 from mecheval_jax.models.own_mixers import check_own_mixers
-from mecheval_jax.selection.advice import Asked, advise
+from mecheval_jax.selection.advice import advise
 from mecheval_jax.selection.circuit import measure_circuit
 from mecheval_jax.selection.deadline import Deadline
 from mecheval_jax.selection.opening import planned, shapes_of
 from mecheval_jax.selection.places import measure_places
 from mecheval_jax.selection.plan import TRAINING_SHARE, Size, changes_of
-from mecheval_jax.selection.request import ChoiceRequest, Commands, commands_of
+from mecheval_jax.selection.request import Asked, ChoiceRequest, Commands
 from mecheval_jax.selection.table import choice_table
 from mecheval_jax.selection.timing import options_of
 from mecheval_jax.store.choice import CHOICE, Advice, ChoiceFolder
@@ -93,7 +93,7 @@ def _choose(
         _measured(measure_places, folder, sweep, clock)
     if clock.is_over:
         say("the budget is over: costs and circuits that are missing have a dash in the table")
-    commands = commands_of(arguments, str(folder.path))
+    commands = Commands(tuple(arguments), str(folder.path))
     return Choice(_concluded(folder, sweep, request, commands, outcome), outcome)
 
 

@@ -18,6 +18,7 @@ from mecheval_jax.evaluation.verdict.readings import summary_has_learned
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import damaged
 from mecheval_jax.models.language_model import parameter_count
+from mecheval_jax.statistics.intervals import difference_of_shares
 from mecheval_jax.store.choice import (
     COLUMNS,
     COSTS,
@@ -30,7 +31,7 @@ from mecheval_jax.store.choice import (
 from mecheval_jax.store.cost_folder import rows_of
 from mecheval_jax.store.final_evidence import evidence_words, with_final_verdict
 from mecheval_jax.store.left_out import LeftOut
-from mecheval_jax.store.metrics import read_rows
+from mecheval_jax.store.metrics import dev_rows, read_rows
 from mecheval_jax.store.remedies import WRITTEN_AGAIN
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupFolder
@@ -39,6 +40,9 @@ from mecheval_jax.sweeps.plan import GroupPlan
 
 MEMORISED = 0.2
 """Accuracy on train documents less that on unseen ones, from which a model memorises."""
+
+SURELY = 0.95
+"""Confidence with which accuracy on dev documents has fallen from its peak."""
 
 CIRCUIT = "circuit"
 """Field of a member's summary that holds its smallest faithful circuit."""
@@ -83,6 +87,7 @@ def _shape(plan: GroupPlan) -> dict[str, Any]:
         "parameters": parameter_count(model),
         "state": UNFINISHED,
         "memorised": False,
+        "past_peak": False,
         "runs": len(plan.members),
     }
 
@@ -96,16 +101,15 @@ def _answers(plan: GroupPlan, group: GroupFolder) -> dict[str, Any]:
     if not group.has_table():
         return {}
     table = read_members(group)
-    known = set(plan.members)
-    if wrong := sorted(set(table["member"]) - known):
+    if wrong := sorted(set(table["member"]) - set(plan.members)):
         raise damaged(group.table, f"the group has no member {wrong[0]:g}", WRITTEN_AGAIN)
     chosen, members = best(table).iloc[0].to_dict(), wide(table)
     alike = members[members["learning_rate"] == chosen["learning_rate"]]
     runs = {number: RunFolder(group.member(number)) for number in alike["member"]}
     planned = dict(zip(plan.members, plan.experiments, strict=True))
     summaries = {number: _finished(run, planned[number]) for number, run in runs.items()}
-    own = summaries[chosen["member"]]
-    trained = train_accuracy(runs[chosen["member"]])
+    run, own = runs[chosen["member"]], summaries[chosen["member"]]
+    trained = train_accuracy(run)
     # A run has learned where its interval lies above what can be had without recall.
     learned = [number for number in runs if summary_has_learned(summaries[number])]
     seen = None if trained is None or own["accuracy"] is None else trained - own["accuracy"]
@@ -126,7 +130,8 @@ def _answers(plan: GroupPlan, group: GroupFolder) -> dict[str, Any]:
         "mean": alike["accuracy"].mean(),
     }
     judged = [summaries[number] for number in learned if "verdict" in summaries[number]]
-    return row | transparency_of(runs[chosen["member"]], own, judged)
+    row |= dev_course(run, planned[chosen["member"]].training.evaluation_documents)
+    return row | transparency_of(run, own, judged)
 
 
 def _finished(run: RunFolder, experiment: Experiment) -> dict[str, Any]:
@@ -141,6 +146,36 @@ def train_accuracy(run: RunFolder) -> float | None:
     """Accuracy on the documents of the last steps of a training; None if it has none."""
     rows = [row for row in read_rows(run.metrics, '"train"') if row.get("accuracy") is not None]
     return float(rows[-1]["accuracy"]) if rows else None
+
+
+def dev_course(run: RunFolder, documents: int) -> dict[str, Any]:
+    """Columns on accuracy on dev documents over a training, as far as it was evaluated.
+
+    Args:
+        run: Folder of the run.
+        documents: Number of dev documents of an evaluation.
+    """
+    rows = dev_rows(run.metrics)
+    if not rows:
+        return {"past_peak": False}
+    peak, last = max(float(row["accuracy"]) for row in rows), float(rows[-1]["accuracy"])
+    course: dict[str, Any] = {"dev_peak": peak, "past_peak": is_past_peak(peak, last, documents)}
+    if first := [row for row in rows if 2 * row["step"] <= rows[-1]["step"]]:
+        course["dev_halfway"] = float(first[-1]["accuracy"])
+    return course
+
+
+def is_past_peak(peak: float, last: float, documents: int) -> bool:
+    """Whether accuracy on dev documents has surely fallen: training went on for too long.
+
+    Args:
+        peak: Highest accuracy at any step, 0 to 1.
+        last: Accuracy at the last step, likewise.
+        documents: Number of dev documents; as if each asked once and others were asked each time,
+            so that the highest of many evaluations is not taken for a peak by its noise.
+    """
+    shares = (peak * documents, documents), (last * documents, documents)
+    return difference_of_shares(*shares, SURELY)[0] > 0
 
 
 def floor_name(floors: Mapping[str, float]) -> str | None:

@@ -4,8 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mecheval_jax.reporting.terminal.costs import quantity
+from mecheval_jax.store.choice import TIMES
 
 Row = Mapping[str, Any]
+
+ROUGH = 2.0
+"""By how many times longer than the shortest the longest call may take before a time is rough."""
 
 VERDICTS = {
     "induction": "binds the pair where it stands and looks it up from the question (induction)",
@@ -48,17 +52,61 @@ def quality_numbers(row: Row) -> dict[str, Any]:
 
 
 def cost_words(row: Row) -> str:
-    """What a shape costs, as far as it was measured, as the end of a sentence."""
+    """What a shape costs, as far as it was measured, as the end of a sentence.
+
+    Times have their shortest and longest calls beside them, and are called rough if these are far
+    apart.
+    """
     says = []
     if row["prefill_seconds"] is not None:
-        says.append(f"reads a document in {quantity(row['prefill_seconds'], 's')}")
+        says.append(f"reads a document in {_time(row, 'prefill_seconds')}")
     if row["training_tokens_per_second"] is not None:
-        says.append(f"trains on {row['training_tokens_per_second']:,.0f} tokens a second")
+        ends = _ends(row, "training_seconds")
+        slowest_first = f" [{1 / ends[1]:,.0f}, {1 / ends[0]:,.0f}]" if ends else ""
+        says.append(
+            f"trains on {row['training_tokens_per_second']:,.0f}{slowest_first} tokens a second"
+        )
     if row["decode_seconds"] is not None:
-        says.append(f"writes a token in {quantity(row['decode_seconds'], 's')}")
+        says.append(f"writes a token in {_time(row, 'decode_seconds')}")
     if row["state_bytes"] is not None:
         says.append(f"keeps {row['state_bytes']:,.0f} bytes of state")
-    return f"{listed(says)}." if says else "has costs that were not measured."
+    if not says:
+        return "has costs that were not measured."
+    return f"{listed(says)}.{_roughness(row)}"
+
+
+def times_overlap(one: Row, other: Row, column: str) -> bool:
+    """Whether the shortest and longest calls of two shapes overlap; not if any is not known."""
+    ours, theirs = _ends(one, column), _ends(other, column)
+    return bool(ours and theirs and ours[1] >= theirs[0] and theirs[1] >= ours[0])
+
+
+def _ends(row: Row, column: str) -> tuple[float, float] | None:
+    """The shortest and the longest call in seconds; None of what is no time, or was not measured.
+
+    A time of 0 is below what the clock tells.
+    """
+    low, high = (row.get(f"{column}_{end}") for end in ("low", "high"))
+    return None if not low or not high else (low, high)
+
+
+def _time(row: Row, column: str) -> str:
+    """A time with its shortest and longest call, to two digits."""
+    seconds, *ends = (
+        quantity(float(f"{value:.2g}"), "s") for value in (row[column], *(_ends(row, column) or ()))
+    )
+    return f"{seconds} [{', '.join(ends)}]" if ends else seconds
+
+
+def _roughness(row: Row) -> str:
+    """A sentence on times whose calls took very different times; nothing of none."""
+    ratios = [high / low for column in TIMES for low, high in [_ends(row, column) or (1.0, 1.0)]]
+    if max(ratios) <= ROUGH:
+        return ""
+    return (
+        f" These times are rough: the longest call took {max(ratios):.1f} times as long as the "
+        "shortest, as on a busy machine."
+    )
 
 
 def judged_share(row: Row) -> str:

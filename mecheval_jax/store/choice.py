@@ -15,7 +15,9 @@ Columns of ``choice.csv``, in which a number that is not known is an empty cell:
   ones, whichever its state. ``diverged``: members whose loss was not finite, of all ``runs``.
 * ``member``, ``learning_rate``, ``seed``: the run that answers dev documents best. ``accuracy``
   with ``low`` and ``high`` is its accuracy on test documents, which had no part in that choice;
-  ``train_accuracy`` that on the documents of its last steps; ``dev_accuracy``.
+  ``train_accuracy`` that on the documents of its last steps; ``dev_accuracy`` that on dev documents
+  at its last step, ``dev_halfway`` that at half of its steps, ``dev_peak`` the highest at any, and
+  ``past_peak`` whether the last lies below the highest for certain.
 * ``floor``, ``floor_name``: accuracy and name of the best heuristic without recall.
 * ``members``, ``learned``: how many runs there are that differ from it in their seeds alone (it is
   one of them), and how many of these have learned. ``lowest``, ``mean``: their accuracies.
@@ -91,7 +93,7 @@ SHAPE = ("group", "mixer", "width", "layers", "parameters")
 QUALITY = (
     *("state", "memorised", "runs", "diverged", "member", "learning_rate", "seed"),
     *("accuracy", "low", "high", "train_accuracy", "dev_accuracy", "floor", "floor_name"),
-    *("members", "learned", "lowest", "mean"),
+    *("members", "learned", "lowest", "mean", "dev_halfway", "dev_peak", "past_peak"),
 )
 TRANSPARENCY = (
     *("judged", "verdict", "agreement", "probability", "member_verdict"),
@@ -106,9 +108,12 @@ COST = (
 COLUMNS = (*SHAPE, *QUALITY, *TRANSPARENCY, *COST, *FRONTS)
 """Columns of ``choice.csv``."""
 
-READ = dict.fromkeys((name for name in COLUMNS if name not in ("member_verdict", "judged")), str)
+LATER = ("member_verdict", "judged", "dev_halfway", "dev_peak", "past_peak")
+"""Columns that tables of earlier versions lack."""
+
+READ = dict.fromkeys((name for name in COLUMNS if name not in LATER), str)
 READ |= dict.fromkeys(("accuracy", "low", "high", "floor", *COST, *FRONTS.values()), float)
-"""Columns of ``choice.csv`` as they are read; old ones lack ``member_verdict`` and ``judged``."""
+"""Columns of ``choice.csv`` as they are read, without those of `LATER`."""
 
 ADVICE = {
     "state": str,

@@ -6,8 +6,8 @@ import pytest
 
 from configs import documents as config
 from mecheval_jax.errors import UserError
-from mecheval_jax.selection.documents import TARGET, fitted
-from tests.support import document_lines
+from mecheval_jax.selection.documents import TARGET, fitted, without_the_longest
+from tests.support import document_lines, small
 
 
 def sections_of(path, **task):
@@ -51,6 +51,20 @@ def test_long_documents_have_longer_models(tmp_path):
     (tmp_path / "long.jsonl").write_text("\n".join([long, *lines]))
     found = fitted(sections_of(tmp_path / "long.jsonl"))
     assert found.model.max_length == found.task.max_length > 1500
+
+
+def test_few_long_documents_are_named_where_time_is_short(tmp_path):
+    """Catches a refusal that names steps and widths where one line of the file is the reason."""
+    lines = list(document_lines.many(300))
+    assert (
+        without_the_longest(fitted(sections_of(document_lines.write(tmp_path, *lines))).task) == ""
+    )
+    first = json.loads(lines[0])
+    lines[-1] = json.dumps(first | {"text": first["text"] + " on" * 1500})
+    task = fitted(sections_of(document_lines.write(tmp_path, *lines))).task
+    assert "a step takes less (" in without_the_longest(task)
+    assert "line 300 has 1,507 tokens, and the longest of the others 7" in without_the_longest(task)
+    assert without_the_longest(small.experiment().task) == ""
 
 
 def test_documents_without_pairs_are_taken(tmp_path):

@@ -2,13 +2,14 @@
 
 import dataclasses
 import itertools
+import re
 
 import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.selection import plan as plans
 from mecheval_jax.selection.plan import Size, Timing
-from mecheval_jax.selection.request import ChoiceRequest
+from mecheval_jax.selection.request import ChoiceRequest, parse_budget
 from tests.support import small
 
 REQUEST = ChoiceRequest(
@@ -50,7 +51,7 @@ def test_each_width_takes_its_own_time():
     assert plans.fit(asked, timings, asked.budget).size.widths == (16,)
     tiny = dataclasses.replace(asked, budget=small)
     with pytest.raises(
-        UserError, match=r"of 1 architecture of width 16 in 850 steps: .* about 60s"
+        UserError, match=r"of 1 architecture of width 16 in 850 steps: --budget=60s is enough"
     ):
         plans.fit(tiny, timings, tiny.budget)
 
@@ -112,10 +113,19 @@ def test_a_budget_that_is_too_small():
     assert "of 2 architectures of width 16 in 850 steps" in message
     # 5 s are over; 20 and 30 s of compiling and 12 and 24 s of training, in three quarters of it.
     assert message.startswith("--budget=60s is too small for one model of each of 2 architectures")
-    assert "here that takes about 3m; what would fit: --mixer=attention" in message
+    assert "steps: --budget=3m is enough, by times of this machine as busy as it was; " in message
+    assert "; what would fit: --mixer=attention" in message
     small = dataclasses.replace(asked, budget=5.0)
     with pytest.raises(UserError, match="not one of them would fit: fewer steps"):
         plans.fit(small, TIMINGS, 5.0)
+
+
+def test_a_refusal_names_documents_that_are_far_longer(monkeypatch):
+    """Catches a newcomer sent to fewer steps by one line of the file."""
+    monkeypatch.setattr(plans, "without_the_longest", lambda _: "; line 301")
+    for left in (55.0, 4.0, -5.0):
+        with pytest.raises(UserError, match=r"; line 301$"):
+            plans.fit(dataclasses.replace(REQUEST, budget=5.0), TIMINGS, left)
 
 
 def test_architectures_that_were_not_measured_in_time():
@@ -126,8 +136,26 @@ def test_architectures_that_were_not_measured_in_time():
         plans.fit(asked, TIMINGS, -5.0)
     assert str(raised.value) == (
         "--budget=60s is too small: half of it went into measuring a training step of width 16 "
-        "of attention; based, and not of mamba; what would fit: --mixer=attention"
+        "of attention; based, and not of mamba: --budget=6m is enough if these take no longer, by "
+        "times of this machine as busy as it was; what would fit: --mixer=attention"
     )
+
+
+@pytest.mark.parametrize("spent", [5.0, 40.0, 400.0])
+@pytest.mark.parametrize("slower", [1.0, 1.05])
+def test_a_budget_that_is_said_to_be_enough_is(spent, slower):
+    """Catches a second refusal of the budget that the first one named, and for a machine that is a
+    little slower than before."""
+    small = dataclasses.replace(REQUEST, budget=60.0)
+    with pytest.raises(UserError) as raised:
+        plans.fit(small, TIMINGS, 60.0 - spent)
+    budget = parse_budget(re.search(r"--budget=(\w+) is enough", str(raised.value))[1])
+    again = dataclasses.replace(REQUEST, budget=budget)
+    timings = {
+        width: {name: Timing(slower * x.step, slower * x.compile) for name, x in of.items()}
+        for width, of in TIMINGS.items()
+    }
+    assert plans.fit(again, timings, budget - slower * spent)
 
 
 def test_runs_of_a_plan():

@@ -77,12 +77,21 @@ def test_what_cannot_be_asked(changes, message):
 def test_commands_are_given_again():
     """Catches advice whose commands lack the user's own flags, or have another folder's."""
     given = ["--documents=my file.jsonl", "--budget=20m", "--seeds=2", "--workdir=runs/a"]
-    found = request.commands_of(given, "runs/a")
+    found = request.Commands(tuple(given), "runs/a")
     program = "python -m launch.choose"
     assert found.whole == f"{program} '--documents=my file.jsonl' --budget=20m --seeds=2 " + (
         "--workdir=runs/a"
     )
-    assert found.bare == f"{program} '--documents=my file.jsonl'"
+    assert found.beside("rates", "--seeds=5") == (
+        f"{program} '--documents=my file.jsonl' --workdir=runs/a_rates --seeds=5"
+    )
+
+
+def test_flags_of_another_command_replace_those_given():
+    """Catches a command with two numbers of steps, of which a reader takes the first."""
+    for given in (("--steps=100",), ("--steps", "100")):
+        found = request.Commands(("--documents=F", *given), "DIR").beside("steps", "--steps=300")
+        assert found.endswith("--documents=F --workdir=DIR_steps --steps=300")
 
 
 def test_an_experiment_of_a_config_or_of_documents(tmp_path):

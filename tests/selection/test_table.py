@@ -10,6 +10,7 @@ import pytest
 from mecheval_jax.selection import table as tables
 from mecheval_jax.store import choice
 from mecheval_jax.store.choice import ChoiceFolder
+from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.sweeps.plan import plan_of
 from tests.support import sweep_results
 
@@ -62,6 +63,26 @@ def test_answers_are_those_of_the_best_run(made):
     assert row["mean"] == pytest.approx((0.93 + 0.18 + 0.995) / 3)
     assert (row["floor"], row["floor_name"]) == (0.25, "first")
     assert not row["memorised"]
+    run = made[0].group(row["group"]).member(5)
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    peak = max(one["accuracy"] for one in rows if one["split"] == "dev")
+    assert (row["dev_peak"], bool(row["past_peak"])) == (peak, False)
+
+
+def test_the_course_of_a_training(tmp_path):
+    """Catches the first accuracy, or the last one, told as that half-way."""
+    run = RunFolder(tmp_path)
+    assert tables.dev_course(run, 256) == {"past_peak": False}
+    numbers = {10: 0.1, 20: 0.7, 30: 0.6, 40: 0.5, 50: 0.4}
+    rows = [{"step": step, "split": "dev", "accuracy": x} for step, x in numbers.items()]
+    run.metrics.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    assert tables.dev_course(run, 256) == {
+        "dev_peak": 0.7,
+        "dev_halfway": 0.7,
+        "past_peak": True,
+    }
+    run.metrics.write_text(f"{json.dumps(rows[0])}\n")
+    assert tables.dev_course(run, 256) == {"dev_peak": 0.1, "past_peak": False}
 
 
 def test_a_verdict_on_other_documents_does_not_count(made, tmp_path, capsys):
@@ -139,6 +160,20 @@ def test_memorising(made, monkeypatch):
     monkeypatch.setattr(tables, "MEMORISED", 0.1)
     table = tables.choice_table(folder, plan_of(folder.read(), folder.sweep).groups, 16)
     assert bool(table.set_index("mixer").loc["based", "memorised"]) is True
+
+
+@pytest.mark.parametrize(
+    ("peak", "last", "documents", "fell"),
+    [
+        (0.9, 0.7, 256, True),
+        (0.9, 0.7, 20, False),  # four answers
+        (0.62, 0.56, 256, False),  # the highest of many is high by luck
+        (0.9, 0.9, 256, False),
+    ],
+)
+def test_a_peak_is_passed_where_that_is_certain(peak, last, documents, fell):
+    """Catches noise of few dev documents told as a training that went on for too long."""
+    assert tables.is_past_peak(peak, last, documents) == fell
 
 
 def test_fronts():

@@ -23,11 +23,43 @@ def test_one_is_no_plural():
 def test_costs_that_are_not_known_are_left_out():
     """Catches a dash or a None in the middle of a sentence."""
     assert words.cost_words(ROW) == (
-        "reads a document in 2 ms, trains on 10,000 tokens a second, writes a token in 100 µs and "
-        "keeps 4,096 bytes of state."
+        "reads a document in 2 ms [1.9 ms, 2.1 ms], trains on 10,000 [9,091, 11,111] tokens a "
+        "second, writes a token in 100 µs [90 µs, 110 µs] and keeps 4,096 bytes of state."
+    )
+    without_ends = {f"{time}_{end}": None for time in words.TIMES for end in ("low", "high")}
+    assert "in 2 ms, trains on 10,000 tokens a second, writes" in (
+        words.cost_words(ROW | without_ends)
     )
     unknown = dict.fromkeys(choice_tables.choice.COST)
     assert words.cost_words(ROW | unknown) == "has costs that were not measured."
+
+
+def test_rough_times_are_told_as_such():
+    """Catches three digits of a time that was measured between 7 and 62 µs."""
+    times = {"prefill_seconds": 8.82e-6, "prefill_seconds_low": 7.0e-6}
+    text = words.cost_words(ROW | times | {"prefill_seconds_high": 61.9e-6})
+    assert "reads a document in 8.8 µs [7 µs, 62 µs]" in text
+    assert text.endswith(
+        "rough: the longest call took 8.8 times as long as the shortest, as on a busy machine."
+    )
+    assert "rough" not in words.cost_words(ROW | times | {"prefill_seconds_high": 13e-6})
+    assert "rough" not in words.cost_words(ROW | times | {"prefill_seconds_low": 0.0})
+
+
+@pytest.mark.parametrize(
+    ("changes", "overlap"),
+    [
+        ({"prefill_seconds_low": 2.05e-3, "prefill_seconds_high": 3e-3}, True),
+        ({"prefill_seconds_low": 2.2e-3, "prefill_seconds_high": 3e-3}, False),
+        ({"prefill_seconds_low": 1e-3, "prefill_seconds_high": 1.8e-3}, False),
+        ({"prefill_seconds_low": None, "prefill_seconds_high": None}, False),
+    ],
+)
+def test_times_that_overlap(changes, overlap):
+    """Catches two times told apart that are not, either way round."""
+    assert words.times_overlap(ROW, ROW | changes, "prefill_seconds") == overlap
+    assert words.times_overlap(ROW | changes, ROW, "prefill_seconds") == overlap
+    assert not words.times_overlap(ROW, ROW, "state_bytes")
 
 
 def test_mechanisms():

@@ -213,6 +213,10 @@ class Documents(HostTask, Section, section="task"):
         """Of lines that repeat others or have no pair, and of keys that nothing tells apart."""
         return remarks_on(self._file)
 
+    def far_longer(self) -> tuple[str, ...]:
+        """A sentence on documents that are far longer than most others; nothing without any."""
+        return self._file.far_longer()
+
     def sizes(self) -> dict[str, int]:
         """Number of different documents of each split."""
         return {name: int((self._file.splits == i).sum()) for i, name in enumerate(SPLITS)}

@@ -21,6 +21,9 @@ from mecheval_jax.tasks.base import SPLITS
 from mecheval_jax.tasks.documents.line import Document, LineFormat
 from mecheval_jax.tasks.documents.tokenizers import Symbol, Vocabulary
 
+FAR = 8
+"""By how many times more tokens than three quarters of the documents one is far longer."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DocumentFile:
@@ -73,7 +76,33 @@ class DocumentFile:
             )
         counts = zip(SPLITS, self.unclear, strict=True)
         found += [self.unclear_keys(split) for split, count in counts if count]
-        return tuple(found)
+        return (*found, *self.far_longer())
+
+    def far_longer(self) -> tuple[str, ...]:
+        """A sentence on documents that are far longer than most others; nothing without any.
+
+        Tokens are counted with bos and eos. The file is read again up to the longest.
+        """
+        sizes = self.lengths + 2
+        far = sizes > FAR * np.quantile(sizes, 0.75)
+        if not far.any():
+            return ()
+        longest, count = int(sizes.argmax()), int(far.sum())
+        where = f"line {self._line_of(longest)} has {sizes[longest]:,} tokens"
+        if count > 1:
+            where = f"{count:,} documents are far longer than most: {where}"
+        return (
+            f"{self.path}: {where}, and the longest of the others {sizes[~far].max():,}: documents "
+            f"that are computed beside {'them' if count > 1 else 'it'} are padded to that length",
+        )
+
+    def _line_of(self, number: int) -> int:
+        """Number of the line of a document, from 1."""
+        end, line, offset = 0, 1, int(self.offsets[number])
+        with open_file(self.path) as file:
+            while end < offset and (passed := file.readline(offset - end)):
+                end, line = end + len(passed), line + 1
+        return line
 
     def unclear_keys(self, split: str) -> str:
         """A sentence on the documents of a split that `unclear` counts."""

@@ -46,6 +46,37 @@ def test_fields_that_cannot_be(tmp_path, values, message):
         Documents(**({"path": write(tmp_path, line())} | values))
 
 
+@pytest.mark.parametrize(
+    ("long", "where"),
+    [
+        ([24], "line 26 has 3,007 tokens, and the longest of the others 7:"),
+        ([24, 7], "2 documents are far longer than most: line 26 has 3,007 tokens, and"),
+    ],
+)
+def test_a_document_that_is_far_longer_is_told(tmp_path, capsys, long, where):
+    """Catches hours of padding for one line of which nobody was told, and a wrong number of it
+    after a line that is empty."""
+    lines = list(many(30))
+    for number, further in zip(long, (3000, 2000), strict=False):
+        record = json.loads(lines[number])
+        lines[number] = json.dumps(record | {"text": record["text"] + " on" * further})
+    task = Documents(write(tmp_path, lines[0], "", *lines[1:]))
+    (told,) = task.far_longer()
+    assert where in told
+    assert told in task.remarks()
+    said = capsys.readouterr()
+    assert told in " ".join((said.out + said.err).split())
+
+
+def test_documents_of_many_lengths_are_not_far_longer(tmp_path):
+    """Catches a warning for every file whose longest document is twice as long as most."""
+    lines = [json.loads(one) for one in many(30)]
+    mixed = [
+        json.dumps(one | {"text": one["text"] + " on" * number}) for number, one in enumerate(lines)
+    ]
+    assert Documents(write(tmp_path, *mixed)).far_longer() == ()
+
+
 # Catches a run that goes on with another file, and a field that changes what it checks.
 def test_a_changed_file_is_refused(tmp_path):
     lines = list(many(30))
