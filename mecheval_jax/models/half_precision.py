@@ -66,5 +66,5 @@ def _with_bias(
     if is_wide(bias):
         return call(*arguments, **options)
     own = layer.clone(parent=None, use_bias=False)
-    y = own.apply(layer.variables, *arguments, **options)
+    y: Any = own.apply(layer.variables, *arguments, **options)
     return y + beside(bias, y)
