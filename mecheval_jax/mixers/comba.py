@@ -17,6 +17,7 @@ from mecheval_jax.array_types import Array
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.delta_net import GatedDeltaNet, unit
 from mecheval_jax.ops.dplr import Update
+from mecheval_jax.ops.precision import beside
 
 
 class Comba(GatedDeltaNet):
@@ -32,11 +33,11 @@ class Comba(GatedDeltaNet):
 
     def _erased(self, k: Array) -> Array:
         """The key p before it is normalised, of a key k likewise."""
-        return jax.nn.sigmoid(self.decay_logit)[(None,) * (k.ndim - 2) + (..., None)] * k
+        return beside(jax.nn.sigmoid(self.decay_logit)[:, None], k) * k
 
     def prepare(self, q: Array, k: Array, index: Array) -> tuple[Array, Array]:
         """Correct the queries by p, and scale both to norm 1."""
-        corrected = q - self.D[(None,) * (q.ndim - 2) + (..., None)] * self._erased(k)
+        corrected = q - beside(self.D[:, None], q) * self._erased(k)
         return super().prepare(corrected, k, index)
 
     def update(self, x: Array, raw: Array, k: Array, v: Array, log_decay: Array) -> Update:

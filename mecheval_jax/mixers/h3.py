@@ -22,6 +22,7 @@ from mecheval_jax.mixers.s4d import S4DKernel
 from mecheval_jax.ops import ssm_kernels
 from mecheval_jax.ops.long_convolution import long_convolution
 from mecheval_jax.ops.positions import at_positions
+from mecheval_jax.ops.precision import beside
 from mecheval_jax.sites import declare
 
 
@@ -114,7 +115,7 @@ class H3(nn.Module):
         # The weights take the shape of o, not o theirs: its heads may be on several devices.
         kernel = spread(self.out_proj.kernel).reshape(*o.shape[-2:], self.width)
         out = jnp.einsum("...jh,jhd->...d", o, spread(kernel, None, MODEL))
-        return out + self.out_proj.bias[(None,) * (out.ndim - 1)]
+        return out + beside(self.out_proj.bias, out)
 
     def __call__(
         self,
@@ -125,10 +126,8 @@ class H3(nn.Module):
         batch, length = x.shape[:2]
         q, k, v = self._project(at_positions(x, positions), x)
         taps = ssm_kernels.shift_kernel(self.shift_B, self.shift_C, length)
-        k = (
-            long_convolution(k, taps, inner=is_shared_out(self.heads))
-            + self.shift_D[None, None] * k
-        )
+        shifted = long_convolution(k, taps, inner=is_shared_out(self.heads))
+        k = shifted + beside(self.shift_D, k) * k
         kv = self._outer(k, v)
         # Pairs (i, j) become documents, since they share the kernels of their heads.
         size = self.head_dim
@@ -136,8 +135,8 @@ class H3(nn.Module):
         read = None if positions is None else jnp.repeat(positions, size**2, axis=0)
         y = long_convolution(rows, self.kernel(length), positions=read)
         y = jnp.moveaxis(y.reshape(batch, size, size, y.shape[1], -1), 3, 1)
-        own = self.D[None, None, None, None] * at_positions(kv, positions)
-        return self._read(q, self.ssm_output(y + own))
+        own = at_positions(kv, positions)
+        return self._read(q, self.ssm_output(y + beside(self.D, own) * own))
 
     def initial_state(self, batch: int, max_length: int) -> dict[str, Array]:
         """Empty states, whose sizes do not depend on `max_length`."""
@@ -157,8 +156,8 @@ class H3(nn.Module):
         q, k, v = self._project(x_t, x_t)
         older = jnp.pad(state["shift"], ((0, 0), (0, 0), (1, 0)))[..., :-1]
         shift = older + self.shift_B[None] * k[..., None]
-        k = (shift * self.shift_C[None]).sum(axis=-1) + self.shift_D[None] * k
+        k = (shift * self.shift_C[None]).sum(axis=-1) + beside(self.shift_D, k) * k
         kv = self._outer(k, v)
         ssm, y = self.kernel.step(state["ssm"], kv)
-        y = self.ssm_output(y + self.D[None, None, None] * kv)
+        y = self.ssm_output(y + beside(self.D, kv) * kv)
         return {"shift": shift, "ssm": ssm}, self._read(q, y)

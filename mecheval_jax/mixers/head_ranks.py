@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 
 from mecheval_jax.array_types import Array, Float
+from mecheval_jax.ops.precision import beside
 
 
 class HeadRanks(nn.Module):
@@ -54,4 +55,4 @@ class HeadRanks(nn.Module):
 
     def _weighted(self, h: Array, name: str) -> Array:
         """An array [..., heads, ranks or 1, channels] times the weights of that name."""
-        return h * getattr(self, name)[(None,) * (h.ndim - 3)] if self.ranks > 1 else h
+        return h * beside(getattr(self, name), h) if self.ranks > 1 else h

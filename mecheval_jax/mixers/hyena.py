@@ -22,6 +22,7 @@ from mecheval_jax.ops.long_convolution import (
     long_convolution_step,
 )
 from mecheval_jax.ops.positions import at_positions
+from mecheval_jax.ops.precision import beside
 from mecheval_jax.sites import ALL, declare
 
 
@@ -83,7 +84,7 @@ class Hyena(nn.Module):
     def _read(self, x2: Array, convolved: Array, v: Array) -> Array:
         """Output projection of the gated long convolution."""
         if self.skip:
-            convolved = convolved + jnp.broadcast_to(self.D, v.shape) * v
+            convolved = convolved + beside(self.D, v) * v
         return self.out_proj(x2 * convolved)
 
     def __call__(

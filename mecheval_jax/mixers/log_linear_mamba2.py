@@ -30,6 +30,7 @@ from mecheval_jax.ops.log_linear_attention import (
     read_levels,
 )
 from mecheval_jax.ops.positions import at_positions
+from mecheval_jax.ops.precision import beside
 from mecheval_jax.sites import declare
 
 EPSILON = 1e-5
@@ -105,19 +106,19 @@ class LogLinearMamba2(nn.Module):
 
     def _select(self, mixed: Array, steps: Array) -> tuple[Array, tuple[Array, ...]]:
         """Input x by head, and q, k, v, log_decay and weights of the recurrence."""
-        axes, lead = mixed.shape[:-1], (None,) * (mixed.ndim - 1)
+        axes = mixed.shape[:-1]
         mixed = self.activation(jax.nn.silu(mixed))
         x, B, C = jnp.split(mixed, (self.inner, self.inner + self.d_state), axis=-1)
         x = self.x(x.reshape(*axes, self.heads, self.head_dim))
         dt, levels = jnp.split(steps, (self.heads,), axis=-1)
-        dt = self.dt(jax.nn.softplus(dt + self.dt_bias[lead]))
+        dt = self.dt(jax.nn.softplus(dt + beside(self.dt_bias, dt)))
         levels = levels.reshape(*axes, self.heads, self.levels)
-        weights = self.weights(jax.nn.softplus(self.L[lead] * levels))
+        weights = self.weights(jax.nn.softplus(beside(self.L, levels) * levels))
         k, q = (
             jnp.broadcast_to(h[..., None, :], (*axes, self.heads, self.d_state))
             for h in (self.B(B), self.C(C))
         )
-        return x, (q, k, dt[..., None] * x, -jnp.exp(self.A_log)[lead] * dt, weights)
+        return x, (q, k, dt[..., None] * x, -beside(jnp.exp(self.A_log), dt) * dt, weights)
 
     def _out(self, y: Array, x: Array, z: Array) -> Array:
         """Output projection of the norm of y and the skip, gated by z."""

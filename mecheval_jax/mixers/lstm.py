@@ -15,7 +15,7 @@ from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.recurrence import STATE_SITES
 from mecheval_jax.ops.positions import at_positions
-from mecheval_jax.ops.precision import wide_type
+from mecheval_jax.ops.precision import wide_type, widened
 from mecheval_jax.sites import declare, rewrite_at, tokens_of
 
 
@@ -45,10 +45,10 @@ class LSTM(nn.Module):
         self.in_proj = nn.Dense(4 * self.width, kernel_init=uniform, bias_init=uniform)
         self.recurrent = self.param("recurrent", uniform, (self.width, 4 * self.width))
 
-    def _advance(self, state: Array, gates: Array) -> Array:
+    def _advance(self, state: Array, gates: Array, recurrent: Array) -> Array:
         """State [batch, (c, h), width] after a token, from the one before and W x + b."""
         c, h = state[:, 0], state[:, 1]
-        i, f, g, o = jnp.split(gates + h @ self.recurrent, 4, axis=-1)
+        i, f, g, o = jnp.split(gates + h @ recurrent, 4, axis=-1)
         c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
         return jnp.stack([c, jax.nn.sigmoid(o) * jnp.tanh(c)], axis=1).astype(state.dtype)
 
@@ -63,9 +63,11 @@ class LSTM(nn.Module):
         states = jax.ShapeDtypeStruct((*x.shape[:2], 2, self.width), wide)
         entry = self.state.checked_entry(states)
 
+        recurrent = widened(self.recurrent)  # before the loop, which adds up its gradient
+
         def advance(state: Array, at_t: tuple) -> tuple[Array, Array]:
             token, gates_t = at_t
-            state = rewrite_at(self._advance(state, gates_t), entry, token)
+            state = rewrite_at(self._advance(state, gates_t, recurrent), entry, token)
             return state, state
 
         by_time = (tokens_of(entry, x.shape[1]), jnp.moveaxis(gates, 1, 0))
@@ -83,5 +85,5 @@ class LSTM(nn.Module):
         self, state: Array, x_t: Float[Array, "batch width"]
     ) -> tuple[Array, Float[Array, "batch width"]]:
         """Mix one token; return the next state and the output."""
-        state = self._advance(state, self.in_proj(x_t))
+        state = self._advance(state, self.in_proj(x_t), self.recurrent)
         return state, state[:, 1]

@@ -22,6 +22,7 @@ from mecheval_jax.mixers.projection import Projection, apart
 from mecheval_jax.mixers.recurrence import STATE_SITES, Recurrence, recurrence
 from mecheval_jax.mixers.short_convolution import ShortConvolution
 from mecheval_jax.ops.positions import at_positions
+from mecheval_jax.ops.precision import beside
 from mecheval_jax.ops.selective_scan import BACKENDS, selective_scan, selective_scan_step
 from mecheval_jax.sites import declare
 
@@ -162,7 +163,7 @@ class Mamba(nn.Module):
         )
         backend = "auto" if self.scan_backend == "pallas" else self.scan_backend
         y = recurrence(self, form, backend)
-        y = self.ssm_output(y + self.D[None, None] * u)
+        y = self.ssm_output(y + beside(self.D, u) * u)
         return self._out(*(at_positions(h, positions) for h in (y, *z)))
 
     def initial_state(self, batch: int, max_length: int) -> dict[str, Array]:
@@ -181,4 +182,4 @@ class Mamba(nn.Module):
             new["conv"], u = self.conv.step(state["conv"], u)
         selected = self._select(u)
         new["ssm"], y = selective_scan_step(state["ssm"], *selected)
-        return new, self._out(y + self.D[None] * selected[0], *z)
+        return new, self._out(y + beside(self.D, u) * selected[0], *z)

@@ -24,6 +24,7 @@ from mecheval_jax.mixers.recurrence import dplr_recurrence, passed_decay
 from mecheval_jax.mixers.short_convolution import ShortConvolution
 from mecheval_jax.ops.dplr import BACKENDS, Update, dplr_step
 from mecheval_jax.ops.positions import at_positions
+from mecheval_jax.ops.precision import beside
 from mecheval_jax.sites import declare
 
 
@@ -33,7 +34,7 @@ def with_skip(
     x: Float[Array, "*axes heads head_dim"],
 ) -> Float[Array, "*axes heads head_dim"]:
     """What was read from the states plus D x, with a factor D of each head."""
-    return y + D[(None,) * (x.ndim - 2) + (slice(None), None)] * x
+    return y + beside(D[:, None], x) * x
 
 
 class Mamba2(nn.Module):
@@ -135,12 +136,12 @@ class Mamba2(nn.Module):
 
     def _select(self, dt: Array, x: Array, B: Array, C: Array) -> tuple[Array, Array, Update]:
         """x, q, and what the tokens do to the state, the decays before their site."""
-        dt = self.dt(jax.nn.softplus(dt + self.dt_bias[(None,) * (dt.ndim - 1)]))
+        dt = self.dt(jax.nn.softplus(dt + beside(self.dt_bias, dt)))
         axes = x.shape[:-1]
         x = self.x(x.reshape(*axes, self.heads, self.head_dim))
         B, C = self.B(B.reshape(*axes, self.groups, -1)), self.C(C.reshape(*axes, self.groups, -1))
         k, q = (jnp.repeat(h, self.heads // self.groups, axis=-2) for h in (B, C))
-        rates = -jnp.exp(self.A_log)[(None,) * (dt.ndim - 1)]
+        rates = -beside(jnp.exp(self.A_log), dt)
         return x, q, Update(k, dt[..., None] * x, (rates * dt)[..., None])
 
     def _out(self, y: Array, *z: Array) -> Array:
@@ -150,8 +151,7 @@ class Mamba2(nn.Module):
         for gate in z:
             y = y * jax.nn.silu(gate)
         y = self.norm(y.reshape(*axes, self.groups, -1)).reshape(*axes, self.inner)
-        scale = self.norm_scale[(None,) * len(axes)]
-        return self.out_projection(self.out_proj(y * scale))
+        return self.out_projection(self.out_proj(y * beside(self.norm_scale, y)))
 
     def __call__(
         self,

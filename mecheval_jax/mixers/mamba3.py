@@ -28,6 +28,7 @@ from mecheval_jax.mixers.recurrence import STATE_SITES
 from mecheval_jax.ops.dplr import BACKENDS
 from mecheval_jax.ops.linear_recurrence import linear_recurrence
 from mecheval_jax.ops.positions import at_positions
+from mecheval_jax.ops.precision import beside
 from mecheval_jax.ops.rotary import turn
 from mecheval_jax.ops.trapezoid import Weights, outer, trapezoid, trapezoid_step
 from mecheval_jax.sites import declare
@@ -127,13 +128,12 @@ class Mamba3(nn.Module):
         joint = not apart(self.heads, self.in_projection)
         cut = self.in_proj.cut(self.in_projection(self.in_proj(x))) if joint else None
         *z, u, B, C, dt, alpha, share, phi = cut or self.in_proj.parts(x)
-        lead = (None,) * (x.ndim - 1)
-        dt = self.dt(jax.nn.softplus(dt + self.dt_bias[lead]))
+        dt = self.dt(jax.nn.softplus(dt + beside(self.dt_bias, dt)))
         share = self.trapezoid(jax.nn.sigmoid(share))
         angle = self.turn(jnp.pi * jnp.tanh(phi)[..., None, :] * dt[..., None])
         B, C = (h.reshape(*x.shape[:-1], self.ranks, self.d_state) for h in (B, C))
-        k = self.k(self.B(self.B_norm(B))[..., None, :, :] + self.B_bias[lead])
-        q = self.q(self.C(self.C_norm(C))[..., None, :, :] + self.C_bias[lead])
+        B, C = (h[..., None, :, :] for h in (self.B(self.B_norm(B)), self.C(self.C_norm(C))))
+        k, q = self.k(B + beside(self.B_bias, B)), self.q(C + beside(self.C_bias, C))
         u = self.x(u.reshape(*x.shape[:-1], self.heads, self.head_dim))
         weights = (share * dt, (1 - share) * dt)
         return z, (u, k, q, log_decay(alpha, dt, self.rates), *weights, angle)
@@ -144,8 +144,7 @@ class Mamba3(nn.Module):
 
     def _out(self, y: Array, v: Array, z: Array | None = None) -> Array:
         """Output projection of what was read, gated by z and summed over ranks."""
-        D = self.D[(None,) * (y.ndim - 3)][..., None, None]
-        y = self.ssm_output(y + D * v)
+        y = self.ssm_output(y + beside(self.D[:, None, None], v) * v)
         if self.out_norm:
             y = jnp.swapaxes(self.norm(jnp.swapaxes(y, -3, -2)), -3, -2)
         y = self.mimo.output(y, z if z is None else self.gate(z))

@@ -25,7 +25,7 @@ from mecheval_jax.mixers.recurrence import STATE_SITES, dplr_recurrence, passed_
 from mecheval_jax.mixers.short_convolution import ShortConvolution
 from mecheval_jax.ops.dplr import BACKENDS, Update, dplr_step
 from mecheval_jax.ops.positions import at_positions
-from mecheval_jax.ops.precision import widened
+from mecheval_jax.ops.precision import beside, widened
 from mecheval_jax.ops.stabilizer import bounded_below, log_maximum
 from mecheval_jax.sites import declare
 
@@ -140,7 +140,7 @@ class MLSTM(nn.Module):
         least = jnp.exp(jnp.minimum(-m, LARGEST))[..., None].astype(read.dtype)
         scale = jnp.maximum(jnp.abs(read[..., -1:]), least)
         heads = self.norm(self.head_output(read[..., :-1] / (scale + EPSILON)))
-        y = heads.reshape(c.shape) + self.skip[(None,) * (c.ndim - 1)] * c
+        y = heads.reshape(c.shape) + beside(self.skip, c) * c
         return self.down_proj(y * jax.nn.silu(z))
 
     def __call__(

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 
 from mecheval_jax.array_types import Array, Float
-from mecheval_jax.ops.precision import widened
+from mecheval_jax.ops.precision import beside, widened
 
 
 class HeadNorm(nn.Module):
@@ -41,5 +41,4 @@ class HeadNorm(nn.Module):
             wide = wide - wide.mean(axis=-1, keepdims=True)
         square = (wide * wide).mean(axis=-1, keepdims=True)
         normal = (wide * jax.lax.rsqrt(square + self.epsilon)).astype(x.dtype)
-        lead = (None,) * (x.ndim - len(shape))
-        return normal * (self.offset + scale.reshape(shape))[lead]
+        return normal * beside(self.offset + scale.reshape(shape), x)

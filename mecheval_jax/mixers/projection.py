@@ -16,6 +16,7 @@ import numpy as np
 from mecheval_jax.array_types import Array, Float
 from mecheval_jax.mesh_axes import MODEL, current_mesh, cuts_parameters, is_shared_out, spread
 from mecheval_jax.ops.dense import product
+from mecheval_jax.ops.precision import beside
 from mecheval_jax.sites import Site
 
 
@@ -83,7 +84,7 @@ def together(x: Float[Array, "*axes width"], *layers: nn.Dense) -> list[Float[Ar
 
     y = product(x, joint("kernel"))
     if any(layer.use_bias for layer in layers):  # of all of them, then
-        y = y + joint("bias")[(None,) * (x.ndim - 1)]
+        y = y + beside(joint("bias"), y)
     ends = np.cumsum([layer.features for layer in layers])[:-1].tolist()
     return jnp.split(y, ends, axis=-1)
 
@@ -114,7 +115,7 @@ class Projection(nn.Module):
     def __call__(self, x: Float[Array, "*axes width"]) -> Float[Array, "*axes outputs"]:
         """All parts, concatenated."""
         y = product(x, self.kernel)
-        return y + self.bias[(None,) * (x.ndim - 1)] if self.use_bias else y
+        return y + beside(self.bias, y) if self.use_bias else y
 
     def cut(self, y: Float[Array, "*axes outputs"]) -> list[Float[Array, "*axes _"]]:
         """All parts, from the concatenated ones."""
@@ -127,6 +128,5 @@ class Projection(nn.Module):
         found = [x @ kernel for kernel in kernels]
         if self.use_bias:
             biases = slices(self.bias, self.sizes, columns)
-            lead = (None,) * (x.ndim - 1)
-            found = [y + bias[lead] for y, bias in zip(found, biases, strict=True)]
+            found = [y + beside(bias, y) for y, bias in zip(found, biases, strict=True)]
         return found

@@ -15,6 +15,7 @@ from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.recurrence import STATE_SITES
 from mecheval_jax.mixers.short_convolution import shift_all, shift_one
 from mecheval_jax.ops.positions import at_positions
+from mecheval_jax.ops.precision import beside
 from mecheval_jax.ops.wkv import BACKENDS, wkv, wkv_state, wkv_step
 from mecheval_jax.sites import declare
 
@@ -73,10 +74,9 @@ class RWKV4(nn.Module):
 
     def _project(self, x: Array, previous: Array) -> list[Array]:
         """k, v and r, each from its own mixture of a token and the one before."""
-        lead = (None,) * (x.ndim - 1)
         parts = []
         for name in "kvr":
-            mix = getattr(self, f"mix_{name}")[lead]
+            mix = beside(getattr(self, f"mix_{name}"), x)
             projected = getattr(self, f"{name}_proj")(mix * x + (1 - mix) * previous)
             parts.append(getattr(self, name)(projected))
         return parts

@@ -28,14 +28,10 @@ from mecheval_jax.mixers.rwkv7_start import MIXTURES, RANKS, initial_values, ran
 from mecheval_jax.mixers.short_convolution import shift_all, shift_one
 from mecheval_jax.ops.dplr import BACKENDS, Update, dplr_step
 from mecheval_jax.ops.positions import at_positions
+from mecheval_jax.ops.precision import beside
 from mecheval_jax.sites import declare
 
 EPSILON = 64e-5
-
-
-def _row(vector: Float[Array, "*axes"], ndim: int) -> Float[Array, "..."]:
-    """A parameter of all tokens, beside activations of so many axes."""
-    return vector[(None,) * (ndim - 1)]
 
 
 class RWKV7(nn.Module):
@@ -123,7 +119,7 @@ class RWKV7(nn.Module):
         self, x: Array, previous: Array, first: Array | None
     ) -> tuple[Array, Array, Update, Array, Array]:
         """r, g, what the tokens do to the state (decays before their site), bonus and first."""
-        row = functools.partial(_row, ndim=x.ndim)
+        row = functools.partial(beside, x=x)
         mixed = {name: x + row(mixture) * (previous - x) for name, mixture in self.mixtures.items()}
         r, k, v = (getattr(self, f"{name}_proj")(mixed[name]) for name in "rkv")
         logits = row(self.w0) + jnp.tanh(mixed["w"] @ self.w1) @ self.w2
@@ -142,12 +138,12 @@ class RWKV7(nn.Module):
         k = self.k(self._by_head(k * (1 + (alpha - 1) * row(self.k_a))))
         r, v = self.r(self._by_head(r)), self.v(self._by_head(v))
         update = Update(k, v, self._by_head(log_decay), kappa, -self._by_head(alpha) * kappa)
-        bonus = (r * k * row(self.r_k)).sum(axis=-1, keepdims=True) * v
+        bonus = (r * k * beside(self.r_k, r)).sum(axis=-1, keepdims=True) * v
         return r, gate, update, bonus, first
 
     def _out(self, heads: Array, bonus: Array, gate: Array) -> Array:
         """Output projection of the norm of o and of the token's own value, gated."""
-        row = functools.partial(_row, ndim=gate.ndim)
+        row = functools.partial(beside, x=gate)
         o = self.norm(heads).reshape(gate.shape) * row(self.ln_scale) + row(self.ln_bias)
         return self.o_proj((o + bonus.reshape(gate.shape)) * gate)
 

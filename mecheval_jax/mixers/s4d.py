@@ -17,6 +17,7 @@ from mecheval_jax.mixers import initializers
 from mecheval_jax.ops import ssm_kernels
 from mecheval_jax.ops.long_convolution import long_convolution
 from mecheval_jax.ops.positions import at_positions
+from mecheval_jax.ops.precision import beside
 from mecheval_jax.sites import ALL, declare
 
 
@@ -115,7 +116,7 @@ class S4D(nn.Module):
 
     def _out(self, y: Array, x: Array) -> Array:
         """Skip, gelu and gated output projection."""
-        y = y + self.D[(None,) * (x.ndim - 1)] * x
+        y = y + beside(self.D, x) * x
         y = self.out_proj(self.activation(jax.nn.gelu(y, approximate=False)))
         y, gate = jnp.split(spread(y, DOCUMENTS), 2, axis=-1)
         return y * jax.nn.sigmoid(self.gate(gate))

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float
 from mecheval_jax.mixers import initializers
+from mecheval_jax.ops.precision import beside
 
 KINDS = ("mlp", "glu", "channel_mix", "identity", "none")
 
@@ -135,7 +136,7 @@ class ChannelMix(nn.Module):
         self, x: Float[Array, "*axes width"], previous: Float[Array, "*axes width"]
     ) -> Float[Array, "*axes width"]:
         """The mixture of a token and the one before it."""
-        return x + self.x_k[(None,) * (x.ndim - 1)] * (previous - x)
+        return x + beside(self.x_k, x) * (previous - x)
 
     def __call__(
         self, x: Float[Array, "*axes width"], hidden: Hidden = None

@@ -24,9 +24,10 @@ from mecheval_jax.mixers import MixerContext, architectures_of, build_mixer, ini
 from mecheval_jax.mixers.architectures import positions_of
 from mecheval_jax.models.blocks import CANON, NORMS, BlockConfig, norm, rematerialized
 from mecheval_jax.models.feed_forward import ACTIVATIONS, FEED_FORWARD, KINDS, FeedForwardConfig
-from mecheval_jax.models.half_precision import in_compute_dtype
+from mecheval_jax.models.half_precision import in_compute_dtype, wide_sums
 from mecheval_jax.models.output_head import output_head, tied_logits
 from mecheval_jax.ops.positions import at_positions
+from mecheval_jax.ops.precision import beside, widened
 from mecheval_jax.site_path import block_name
 from mecheval_jax.sites import Site
 
@@ -215,7 +216,8 @@ class LanguageModel(nn.Module):
     @nn.nowrap
     def apply(self, variables: Mapping[str, PyTree], *args: Any, **kwargs: Any) -> Any:
         """`nn.Module.apply`, with the parameters in the type that the model computes in."""
-        return super().apply(self._to_compute_dtype(variables), *args, **kwargs)
+        with wide_sums(self.config.dtype):
+            return super().apply(self._to_compute_dtype(variables), *args, **kwargs)
 
     @nn.nowrap
     def bind(self, variables: Mapping[str, PyTree], *args: Any, **kwargs: Any) -> "LanguageModel":
@@ -257,9 +259,10 @@ class LanguageModel(nn.Module):
     ) -> Float[Array, "*axes width"]:
         # The width is gathered first, so that each device looks up its own documents' tokens.
         table = spread(self.token_embedding.embedding, MODEL)
-        residual = jnp.take(table, tokens, axis=0)
+        # In float32, so that what all tokens add to a row's gradient is summed in it.
+        residual = jnp.take(widened(table), tokens, axis=0).astype(table.dtype)
         if self.config.positions == "learned":
-            residual = residual + self.position_embedding(index)
+            residual = residual + beside(self.position_embedding(index), residual)
         return self.embedding(spread(residual, DOCUMENTS))
 
     def _read(self, residual: Float[Array, "*axes width"]) -> Float[Array, "*axes width"]:

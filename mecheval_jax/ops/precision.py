@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mecheval_jax.array_types import Array, Float
+from mecheval_jax.array_types import Array, Float, Shaped
 
 
 def in_float32(op: Callable) -> Callable:
@@ -36,6 +36,11 @@ def wide_type(*arrays: Any) -> Any:
     return jnp.promote_types(jnp.result_type(*arrays), jnp.float32)
 
 
+def is_wide(x: Shaped[Array, "*axes"]) -> bool:
+    """Whether an array is in float32 or wider."""
+    return x.dtype == wide_type(x)
+
+
 def widened(x: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
     """An array in float32, or as it is if that is wider."""
     return x.astype(wide_type(x))
@@ -44,3 +49,20 @@ def widened(x: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
 def exp_wide(logarithms: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
     """Exponentials in float32 or wider: in half precision decays near 1 would not decay at all."""
     return jnp.exp(widened(logarithms))
+
+
+def beside(parameter: Float[Array, "*own"], x: Float[Array, "*axes"]) -> Float[Array, "..."]:
+    """A parameter that all tokens share, as it stands beside their activations.
+
+    Its numbers are its own. Its gradient is a sum over all tokens of all documents, which is taken
+    in float32: a sum of 8 bits goes no further where a term is less than half its last bit, after
+    some 256 like ones.
+
+    Args:
+        parameter: Parameter of the last axes of `x`, or of axes of size 1 in their place.
+        x: Activations.
+    """
+    if is_wide(parameter):
+        return parameter[(None,) * (x.ndim - parameter.ndim)]
+    shape = jnp.broadcast_shapes(parameter.shape, x.shape)
+    return jnp.broadcast_to(widened(parameter), shape).astype(jnp.result_type(parameter, x))

@@ -11,6 +11,7 @@ import chex
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float
+from mecheval_jax.ops.precision import beside
 
 
 def short_convolution(
@@ -27,8 +28,8 @@ def short_convolution(
     """
     kernel, length = weight.shape[0], x.shape[1]
     padded = jnp.pad(x, ((0, 0), (kernel - 1, 0), (0, 0)))
-    y = sum(padded[:, tap : tap + length] * weight[None, None, tap] for tap in range(kernel))
-    return y if bias is None else y + bias[None, None]
+    y = sum(padded[:, tap : tap + length] * beside(weight[tap], x) for tap in range(kernel))
+    return y if bias is None else y + beside(bias, y)
 
 
 def short_convolution_step(
@@ -51,4 +52,4 @@ def short_convolution_step(
     chex.assert_axis_dimension(window, 1, weight.shape[0] - 1)
     taps = jnp.concatenate([window, x_t[:, None]], axis=1)
     y = (taps * weight[None]).sum(axis=1)
-    return taps[:, 1:], (y if bias is None else y + bias[None])
+    return taps[:, 1:], (y if bias is None else y + beside(bias, y))

@@ -84,6 +84,82 @@ def test_step_sizes_are_computed_wide(mixer):
     np.testing.assert_allclose(steps, jax.nn.softplus(bias), rtol=1e-6)
 
 
+def sums(jaxpr, documents):
+    """Equations of a program that add up numbers of half precision over the documents."""
+    for equation in jaxpr.eqns:
+        name, results = equation.primitive.name, equation.outvars
+        if name == "scan":  # what a loop carries, such as the gradient of what it reads
+            results = results[: equation.params["num_carry"]]
+        if name in ("scan", "reduce_sum", "scatter-add"):
+            read = any(documents in one.aval.shape for one in equation.invars)
+            half = [one.aval for one in results if one.aval.dtype == jnp.bfloat16]
+            if read and any(documents not in aval.shape for aval in half):
+                yield str(equation)
+        for inner in jax.tree.leaves([*equation.params.values()]):
+            inner = getattr(inner, "jaxpr", inner)
+            if hasattr(inner, "eqns"):
+                yield from sums(inner, documents)
+
+
+# Catches a parameter that all tokens share, or a row of the vocabulary, whose gradient is summed
+# over tokens in half precision.
+@pytest.mark.parametrize("mixer", [name for name in ARCHITECTURES if name != "based"])
+def test_no_gradient_is_summed_in_half_precision(mixer):
+    config = ModelConfig(
+        mixer,
+        2,
+        16,
+        vocabulary_size=9,
+        max_length=64,
+        positions="learned" if mixer == "attention" else "none",
+        feed_forward="channel_mix" if mixer == "rwkv7" else "glu",
+        canon=3 if mixer in ("attention", "gla") else 0,
+        canon_at="ABCD",
+        mixer_options={"head_dim": 8} if "mamba" in mixer and mixer != "mamba" else {},
+        dtype="bfloat16",
+        tied=mixer != "attention",
+    )
+    tokens = jnp.zeros((13, 37), jnp.int32)
+    loss = lambda params: LanguageModel(config).apply({"params": params}, tokens).sum()
+    program = jax.make_jaxpr(jax.grad(loss))(parameter_shapes(config))
+    assert not [*sums(program.jaxpr, len(tokens))]
+
+
+# Catches sums that end at 256 like terms: gradients were up to half too small.
+@pytest.mark.parametrize(
+    ("mixer", "changes"),
+    [
+        ("attention", {"positions": "learned", "canon": 2, "canon_at": "ABCD"}),
+        ("mamba2", {"mixer_options": {"head_dim": 8, "d_state": 8}}),
+        ("rwkv4", {"feed_forward": "channel_mix"}),
+        ("lstm", {"tied": False}),
+    ],
+)
+def test_gradients_are_those_of_float32(mixer, changes):
+    config = ModelConfig(mixer, 1, 8, vocabulary_size=3, max_length=256, **changes)
+    random = np.random.default_rng(0)
+    tokens = jnp.asarray(random.integers(0, 3, (32, 256)), jnp.int32)
+
+    def moved(leaf):  # to numbers of half precision
+        leaf = leaf + 0.2 * random.standard_normal(leaf.shape)
+        return leaf.astype(jnp.bfloat16).astype(jnp.float32)
+
+    params = jax.tree.map(moved, initialize(config, jax.random.key(0)))
+
+    def gradients(dtype):
+        model = LanguageModel(dataclasses.replace(config, dtype=dtype))
+
+        def loss(params):
+            return -jax.nn.log_softmax(model.apply({"params": params}, tokens))[..., 0].mean()
+
+        return jax.jit(jax.grad(loss))(params)
+
+    pairs = jax.tree.map(lambda a, b: (a, b), gradients("bfloat16"), gradients("float32"))
+    for path, (half, whole) in jax.tree.leaves_with_path(pairs, is_leaf=lambda x: type(x) is tuple):
+        error = float(np.linalg.norm(half - whole) / np.linalg.norm(whole))
+        assert error <= 0.02, (jax.tree_util.keystr(path), error)
+
+
 # Catches a mixer that is in no model below.
 def test_every_architecture_is_there():
     named = {name for mixers in MODELS for name in mixers.split(",")}
