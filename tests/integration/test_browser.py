@@ -11,9 +11,15 @@ import pytest
 
 from mecheval_jax.files import read_table
 from mecheval_jax.reporting.html import report
+from mecheval_jax.study.agreement import agreement
+from mecheval_jax.study.cells import StudyCells
+from mecheval_jax.study.findings.every import FINDINGS
+from mecheval_jax.study.judgement import judge
+from mecheval_jax.study.page import Conclusion, html
 from mecheval_jax.sweeps.run import collect
 from tests.support.choices import add_choice
 from tests.support.reported_runs import CONFIG, make_run
+from tests.support.study_world import world
 from tests.support.sweep_results import ACCURACIES, ATTENTION, VERDICTS, make_sweep
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
@@ -45,9 +51,19 @@ def documents(folder):
     return path
 
 
+def study_page(path):
+    """The page of a study with a few findings, at one width."""
+    rows = world()
+    rows = rows[(rows["task"] == "AR") & (rows["width"] == 64)]
+    cells = StudyCells(rows)
+    judged = judge(cells, FINDINGS[:3])
+    path.write_text(html(Conclusion("a test", rows, judged, agreement(cells), [], {}), []))
+    return path
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """A sweep with a choice, and several runs of two tasks, one of evil documents."""
+    """A sweep with a choice, several runs of two tasks, one of evil documents, and a study."""
     home = tmp_path_factory.mktemp("reports")
     sweep = make_sweep(
         home / "sweep", ACCURACIES, unfinished=["based"], diverged={4: 7}, verdicts=VERDICTS
@@ -67,7 +83,8 @@ def pages(tmp_path_factory):
     config["evaluation"]["roles"] = ["key", "value", "query"]
     (runs[2] / "config.json").write_text(json.dumps(config))
     report.write([str(run) for run in runs], str(home / "runs"))
-    return {"sweep": sweep.report, "runs": home / "runs" / "report.html"}
+    reports = {"sweep": sweep.report, "runs": home / "runs" / "report.html"}
+    return reports | {"run": report.write([str(runs[0])]), "study": study_page(home / "study.html")}
 
 
 @pytest.fixture(scope="module")
@@ -262,6 +279,59 @@ def test_a_narrow_page(visit, name):
         ".map(one => parseFloat(getComputedStyle(one).fontSize))"
     )
     assert min(sizes) >= 12
+
+
+CUT_OFF = """
+() => [...document.querySelectorAll(".scroll:has(> .data)")]
+  .filter((one) => one.checkVisibility() && one.scrollWidth > one.clientWidth + 1)
+  .map((one) => one.textContent.trim().slice(0, 40))
+"""
+
+
+@pytest.mark.parametrize("name", ["sweep", "run"])
+def test_a_wide_page(visit, name):
+    """Catches a table that hides columns beside margins that are empty, or moves the page."""
+    page = visit(name, width=1400)
+    assert page.evaluate(CUT_OFF) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1400
+
+
+def test_long_names_leave_room_for_what_is_named(visit):
+    """Catches a first column that stays in sight over all the others of a narrow window."""
+    page = visit("sweep", width=400)
+    first = page.locator("table[data-table=choice] tbody td").first
+    first.evaluate("one => { one.textContent = 'log_linear_attention_without_convolution' }")
+    assert first.bounding_box()["width"] <= 0.4 * 400 + 1
+
+
+def test_values_stand_beside_the_names_of_their_lines(visit):
+    """Catches values of a document on a telephone whose line has its name elsewhere."""
+    page = visit("run", width=400)
+    for strip in page.locator(".document:has(.names)").all():
+        names = strip.locator(".names span").evaluate_all(PLACES)
+        for token in strip.locator("li:not(.names, .gap)").all():
+            assert token.locator("span").evaluate_all(PLACES) == pytest.approx(names, abs=4)
+        last = strip.locator("li").last
+        last.scroll_into_view_if_needed()
+        assert strip.locator(".names").bounding_box()["x"] < 20
+        assert last.bounding_box()["x"] < 400
+
+
+PLACES = "all => all.map(one => one.getBoundingClientRect().top)"
+
+
+def test_a_finding_with_its_numbers_on_a_narrow_page(visit):
+    """Catches a verdict or a number out of sight, and one that stands without its heading."""
+    page = visit("study", width=400)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    for cell in page.locator(".findings > tbody > tr > td:visible").all():
+        box = cell.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 400
+    heads = page.locator("#finding-1 > [data-head]").evaluate_all(
+        "all => all.map(one => getComputedStyle(one, '::before').content)"
+    )
+    assert [head.strip('": ') for head in heads] == ["verdict", "here [95 %]", "published"]
 
 
 def test_without_a_script(visit):

@@ -34,7 +34,9 @@ function hide() {
 function step(notes, key) {
   const [at, last] = [notes.indexOf(marked), notes.length - 1]; // -1 where none is marked
   const next = { ArrowRight: at + 1, ArrowLeft: at < 0 ? last : at - 1, Home: 0, End: last }[key];
-  show(notes[(next + notes.length) % notes.length]);
+  const mark = notes[(next + notes.length) % notes.length];
+  mark.scrollIntoView({ block: "nearest", inline: "center" }); // one that is out of sight to a side
+  show(mark);
 }
 
 function noted(place) {
@@ -58,7 +60,8 @@ document.addEventListener("pointerover", (event) => {
   else hide();
 });
 // A note goes with its mark: to tab to a figure scrolls the page, at times after the first arrow.
-document.addEventListener("scroll", () => marked && show(marked), { passive: true });
+// Captured, since that of a table, figure or document that scrolls by itself does not bubble.
+document.addEventListener("scroll", () => marked && show(marked), { passive: true, capture: true });
 all("figure, .document").forEach(noted);
 
 // ---- Tables: a button above each column sorts, a field above the table filters ---------------
