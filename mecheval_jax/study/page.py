@@ -341,7 +341,7 @@ def _estimate(one: Judgement) -> str:
     return "" if one.estimate != one.estimate else with_interval(one.estimate, one.low, one.high)
 
 
-CLAIM_COLUMNS = ("claim", "here [95 %]", "published", "runs", "")
+CLAIM_COLUMNS = ("claim", "here [95 %]", "published", "runs", "by itself")
 
 
 def _claim_row(claim: Claim) -> tuple[str, ...]:
