@@ -81,6 +81,7 @@ def test_how_often_training_succeeds_on_the_pages():
 def test_a_report(found):
     """Catches markup that is broken, claims that are lost, and a part shown as the whole."""
     page = html(found, [("Accuracy against width", "<svg>")])
+    assert page.count(of_claims(found.judgements)) == 1
     for one in found.judgements:
         assert f'">{one.verdict}</span>' in page
         for claim in one.evidence:
