@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from mecheval_jax.array_types import Array, Float, Int
+from mecheval_jax.array_types import Array, Float, Int, Shaped
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.statistics.bootstrap import Bootstrap, accuracy_interval
 from mecheval_jax.tasks.base import ABSENT, Batch, Task
@@ -33,8 +33,12 @@ def answer_all(subject: Subject) -> AnswerScores:
 
 def counts_of(answers: AnswerScores, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of right answers and of answers that count, [document] both."""
-    weights = np.asarray(batch.weights, np.float64)
-    return (answers.correct * weights).sum(axis=1), weights.sum(axis=1)
+    return _counts(answers.correct, np.asarray(batch.weights))
+
+
+def _counts(correct: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    weights = weights.astype(np.float64)
+    return (correct * weights).sum(axis=1), weights.sum(axis=1)
 
 
 def names_of(batch: Batch) -> Int[np.ndarray, " document"]:
@@ -94,16 +98,20 @@ def floors_of(
 
 
 def describe_accuracy(
-    answers: AnswerScores, batch: Batch, confidence: float, bootstrap: Bootstrap
+    correct: Float[np.ndarray, "batch queries"],
+    weights: Shaped[np.ndarray, "batch queries"],
+    confidence: float,
+    bootstrap: Bootstrap,
 ) -> dict[str, float]:
-    """Share of right answers among those that count, with its interval, as cells of a row."""
-    return describe_counts(*counts_of(answers, batch), confidence, bootstrap)
+    """Share of right answers among those that count, with its interval, as cells of a row.
 
-
-def describe_counts(
-    right: np.ndarray, asked: np.ndarray, confidence: float, bootstrap: Bootstrap
-) -> dict[str, float]:
-    """`describe_accuracy` of counts; documents that were asked nothing have no part in it."""
+    Args:
+        correct: 1 for a right answer, 0 for a wrong one.
+        weights: 0 or False for a query that does not count; some document has one that does.
+        confidence: Confidence of the interval.
+        bootstrap: Bootstrap over the same documents.
+    """
+    right, asked = _counts(correct, weights)
     low, high = accuracy_interval(right, asked, confidence, bootstrap)[0]
     return {"value": float(right.sum() / asked.sum()), "low": low, "high": high}
 
@@ -112,7 +120,7 @@ MOST_VALUES = 8
 """Number of different values of a property up to which each is a slice of its own."""
 
 COLUMNS = ("property", "low_value", "high_value", "accuracy", "low", "high", "queries")
-"""Columns of ``slices.csv``; `low` and `high` are those of `describe_counts`."""
+"""Columns of ``slices.csv``; `low` and `high` are those of `describe_accuracy`."""
 
 
 def slice_accuracy(
@@ -138,8 +146,7 @@ def slice_accuracy(
         known = counts & (values != ABSENT)
         for low_value, high_value in _bins(np.unique(values[known])):
             inside = known & (values >= low_value) & (values <= high_value)
-            of_documents = ((right * inside).sum(axis=1), inside.sum(axis=1))
-            share = describe_counts(*of_documents, confidence, bootstrap)
+            share = describe_accuracy(right, inside, confidence, bootstrap)
             row = (name, low_value, high_value, *share.values(), int(inside.sum()))
             rows.append(dict(zip(COLUMNS, row, strict=True)))
     return rows

@@ -22,7 +22,7 @@ import numpy as np
 from scipy.special import lambertw, ndtr
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.accuracy import counts_of, describe_accuracy, describe_counts
+from mecheval_jax.evaluation.accuracy import counts_of, describe_accuracy
 from mecheval_jax.evaluation.config import CapacityConfig
 from mecheval_jax.evaluation.memory.sizes import (
     answers_to,
@@ -85,7 +85,9 @@ def capacity_rows(subject: Subject, options: CapacityConfig) -> Iterator[dict[st
     by_size = zip(batches, answers, bootstraps, strict=True)
     for index, (batch, given, bootstrap) in enumerate(by_size):
         right, asked = counts_of(given, batch)
-        recall = describe_accuracy(given, batch, evaluation.confidence, bootstrap)
+        recall = describe_accuracy(
+            given.correct, np.asarray(batch.weights), evaluation.confidence, bootstrap
+        )
         rows.append(row("recall", index, **recall))
         whole = np.stack([right, asked], axis=1)
         replicates = bootstrap.weights @ whole * len(right)
@@ -180,6 +182,5 @@ def _by_place(
     for part in range(PLACES):
         inside = counts & (place == part)
         if inside.any():
-            right, asked = (correct * inside).sum(axis=1), inside.sum(axis=1)
             middle = (part + 0.5) / PLACES
-            yield {"place": middle} | describe_counts(right, asked, confidence, bootstrap)
+            yield {"place": middle} | describe_accuracy(correct, inside, confidence, bootstrap)

@@ -45,14 +45,14 @@ def generalization_rows(
     evaluation = subject.evaluation
     bootstrap = Bootstrap([evaluation.documents], evaluation.resamples, evaluation.seed)
     for (setting, task), batch in zip(tasks.items(), batches, strict=True):
-        answers = answers_to(subject, batch)
+        answers, weights = answers_to(subject, batch), np.asarray(batch.weights)
         place = {
             "setting": setting,
             "length": int(np.asarray(batch.lengths).max()),
             "documents": evaluation.documents,
-            "queries": round(float(np.asarray(batch.weights).sum())),
+            "queries": round(float(weights.sum())),
         }
-        accuracy = describe_accuracy(answers, batch, evaluation.confidence, bootstrap)
+        accuracy = describe_accuracy(answers.correct, weights, evaluation.confidence, bootstrap)
         floors = floors_of(task, subject.data_seed, evaluation.split, evaluation.documents)
         yield place | {"metric": "accuracy"} | accuracy
         yield place | {"metric": "floor", "value": floors["best"], "low": None, "high": None}
