@@ -34,18 +34,14 @@ def product(
 
 
 @contextlib.contextmanager
-def quick_gradients(on: bool = True) -> Iterator[None]:
-    """Within the context traced programs compute gradients of dense layers by the rule above.
-
-    Args:
-        on: Whether they do; the context does nothing otherwise.
-    """
-    with contextlib.ExitStack() as stack:
-        if on:
-            token = _QUICK.set(True)
-            stack.callback(_QUICK.reset, token)
-            stack.enter_context(nn.intercept_methods(_by_product))
-        yield
+def quick_gradients() -> Iterator[None]:
+    """Within the context traced programs compute gradients of dense layers by the rule above."""
+    token = _QUICK.set(True)
+    try:
+        with nn.intercept_methods(_by_product):
+            yield
+    finally:
+        _QUICK.reset(token)
 
 
 def _by_product(

@@ -29,6 +29,7 @@ from mecheval_jax.partitioning.mesh import (
 from mecheval_jax.partitioning.multihost import shard
 from mecheval_jax.partitioning.padding import padded_rows, resize_tables, resized
 from mecheval_jax.partitioning.rules import Rule, rules_of, shardings
+from mecheval_jax.training.compiler_options import compiler_options
 from mecheval_jax.training.host_steps import HostSteps
 from mecheval_jax.training.members import Ensemble
 from mecheval_jax.training.optimizer import Hyperparameters
@@ -174,7 +175,8 @@ class Programs(abc.ABC):
     def compiled(self, program: Callable, numbers: int) -> Any:
         """Compile a program: (state, which is donated, number, ...) -> (state, metrics)."""
         where = (_where(self.abstract), self.sharding)
-        jitted = jax.jit(program, donate_argnums=0, out_shardings=where)
+        options = compiler_options(self.mesh.devices.flat[0].platform)
+        jitted = jax.jit(program, donate_argnums=0, out_shardings=where, compiler_options=options)
         return jitted.lower(self.abstract, *[NUMBER] * numbers).compile()
 
     def evaluate(self) -> Evaluate:

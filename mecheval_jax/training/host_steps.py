@@ -19,6 +19,7 @@ import jax
 import numpy as np
 
 from mecheval_jax.array_types import PyTree
+from mecheval_jax.training.compiler_options import compiler_options
 from mecheval_jax.training.config import TrainingConfig
 from mecheval_jax.training.data import BLOCK, HostDocuments
 from mecheval_jax.training.state import Policy, TrainState
@@ -72,11 +73,13 @@ class HostSteps:
         shares = {"donate_argnums": 0, "out_shardings": (state.params, programs.sharding)}
         # Sharded as a step returns it: with any other sharding every program compiles twice.
         empty = on_all(lambda _: no_metrics(ensemble.training))
-        self._room = jax.jit(empty, out_shardings=programs.sharding)
-        self._take = jax.jit(on_all(whole, shared=1), **taken)
-        self._total = jax.jit(on_all(total), out_shardings=programs.sharding)
-        self._add = jax.jit(on_all(share), **shares)
-        self._end = jax.jit(on_all(last, shared=1), **taken)
+        options = compiler_options(programs.mesh.devices.flat[0].platform)
+        jit = functools.partial(jax.jit, compiler_options=options)
+        self._room = jit(empty, out_shardings=programs.sharding)
+        self._take = jit(on_all(whole, shared=1), **taken)
+        self._total = jit(on_all(total), out_shardings=programs.sharding)
+        self._add = jit(on_all(share), **shares)
+        self._end = jit(on_all(last, shared=1), **taken)
 
     def _drawn(self) -> dict[int, HostDocuments]:
         """The documents of every data seed."""

@@ -22,6 +22,7 @@ from mecheval_jax.models.language_model import (
     scaled_rates,
 )
 from mecheval_jax.ops.dense import quick_gradients
+from mecheval_jax.ops.unit_axes import without_unit_axes
 from mecheval_jax.tasks.base import Batch, Task
 from mecheval_jax.tasks.scoring import AnswerScores, score, weighted_mean
 from mecheval_jax.training.config import TrainingConfig
@@ -98,8 +99,11 @@ def gradients_and_metrics(
         return loss, {"loss": loss, "accuracy": (found.correct * batch.weights).sum() / all_queries}
 
     def gradient(params: PyTree, batch: Batch) -> tuple[PyTree, Metrics]:
-        with quick_gradients(_on_one_cpu()):
-            return jax.grad(share, has_aux=True)(params, batch)
+        found = jax.grad(share, has_aux=True)
+        if not _on_one_cpu():
+            return found(params, batch)
+        with quick_gradients():
+            return without_unit_axes(found)(params, batch)
 
     if training.gradient_accumulation == 1:
         return gradient(params, batch)
