@@ -10,7 +10,7 @@ head. So the rule is one for programs, and not for the places in which they are 
 """
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -38,74 +38,92 @@ def without_unit_axes(function: Callable) -> Callable:
 
     def rewritten(*arguments: Any) -> Any:
         program, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
-        results = _evaluated(program.jaxpr, program.consts, jax.tree.leaves(arguments))
+        given = jax.tree.leaves(arguments)
+        results = _Evaluation(program.jaxpr, program.consts, given).results()
         return jax.tree.unflatten(jax.tree.structure(shapes), results)
 
     return rewritten
 
 
-def _evaluated(program: Jaxpr, constants: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
-    """Results of a program, equation by equation."""
-    values = dict(zip(program.constvars, constants, strict=True))
-    values |= zip(program.invars, arguments, strict=True)
-    makers: dict[Var, JaxprEqn] = {}
-    for equation in program.eqns:
-        with _scope(equation):
-            results = _results(equation, values, makers)
-        values |= zip(equation.outvars, results, strict=True)
-        makers |= dict.fromkeys(equation.outvars, equation)
-    return [_value(variable, values) for variable in program.outvars]
+class _Evaluation:
+    """A program that is evaluated equation by equation.
+
+    Args:
+        program: The program.
+        constants: Its constants.
+        arguments: Its arguments.
+    """
+
+    def __init__(self, program: Jaxpr, constants: Sequence[Any], arguments: Sequence[Any]):
+        self._program = program
+        self._values = dict(zip(program.constvars, constants, strict=True))
+        self._values |= zip(program.invars, arguments, strict=True)
+        self._makers: dict[Var, JaxprEqn] = {}
+        self._squeezed: dict[Var, Array] = {}
+
+    def results(self) -> list[Any]:
+        """Results of the program."""
+        for equation in self._program.eqns:
+            # What is said around an operation, such as how random bits are drawn, and the names by
+            # which profiles know it.
+            with equation.ctx.manager, _scope(equation):
+                found = self._computed(equation)
+            self._values |= zip(equation.outvars, found, strict=True)
+            self._makers |= dict.fromkeys(equation.outvars, equation)
+        return [self._value(variable) for variable in self._program.outvars]
+
+    def _value(self, variable: Var | Literal) -> Any:
+        return variable.val if isinstance(variable, Literal) else self._values[variable]
+
+    def _computed(self, equation: JaxprEqn) -> Sequence[Any]:
+        """What an equation computes."""
+        primitive, given = equation.primitive, equation.params
+        if primitive.name == "reduce_sum" and self._is_slow(equation.invars[0]):
+            return [self._sum(equation)]
+        inputs = [self._value(variable) for variable in equation.invars]
+        if primitive.name == "jit":
+            return _Evaluation(given["jaxpr"].jaxpr, given["jaxpr"].consts, inputs).results()
+        found = primitive.bind(*inputs, **primitive.get_bind_params(given))
+        return found if primitive.multiple_results else [found]
+
+    def _is_slow(self, variable: Var | Literal) -> bool:
+        shape = variable.aval.shape
+        return len(shape) >= FEWEST_AXES and 1 in shape and self._carried(variable) is not None
+
+    def _carried(self, variable: Var | Literal) -> JaxprEqn | None:
+        """The equation of a variable, if it is computed within a sum."""
+        maker = None if isinstance(variable, Literal) else self._makers.get(variable)
+        if maker is None or maker.primitive.name not in CARRIED:
+            return None
+        is_plain = all(each.aval.shape == variable.aval.shape for each in maker.invars)
+        return maker if is_plain else None
+
+    def _sum(self, equation: JaxprEqn) -> Array:
+        """A sum without the axes of size 1, in the shape that it has with them."""
+        (variable,), (result,) = equation.invars, equation.outvars
+        kept = [axis for axis, size in enumerate(variable.aval.shape) if size != 1]
+        axes = tuple(kept.index(axis) for axis in equation.params["axes"] if axis in kept)
+        given = equation.params | {"axes": axes}
+        total = equation.primitive.bind(self._without_units(variable), **given)
+        return total.reshape(result.aval.shape)
+
+    def _without_units(self, variable: Var | Literal) -> Array:
+        """A variable without its axes of size 1, computed without them as far as a sum reaches."""
+        if isinstance(variable, Var) and variable in self._squeezed:
+            return self._squeezed[variable]
+        maker = self._carried(variable)
+        if maker is None:
+            units = [axis for axis, size in enumerate(variable.aval.shape) if size == 1]
+            found = lax.squeeze(self._value(variable), units)
+        else:
+            inputs = [self._without_units(each) for each in maker.invars]
+            found = maker.primitive.bind(*inputs, **maker.params)
+        if isinstance(variable, Var):
+            self._squeezed[variable] = found
+        return found
 
 
 def _scope(equation: JaxprEqn) -> contextlib.AbstractContextManager:
-    """The names by which profiles of the program know an equation."""
+    """The names by which profiles of a program know an equation."""
     name = str(equation.source_info.name_stack)
     return jax.named_scope(name) if name else contextlib.nullcontext()
-
-
-def _results(
-    equation: JaxprEqn, values: Mapping[Var, Any], makers: Mapping[Var, JaxprEqn]
-) -> Sequence[Any]:
-    """What an equation computes."""
-    primitive, given = equation.primitive, equation.params
-    inputs = [_value(variable, values) for variable in equation.invars]
-    if primitive.name == "jit":
-        return _evaluated(given["jaxpr"].jaxpr, given["jaxpr"].consts, inputs)
-    if primitive.name == "reduce_sum" and _is_slow(equation.invars[0], makers):
-        (variable,), (result,) = equation.invars, equation.outvars
-        kept = [axis for axis, size in enumerate(variable.aval.shape) if size != 1]
-        axes = tuple(kept.index(axis) for axis in given["axes"] if axis in kept)
-        total = primitive.bind(_squeezed(variable, values, makers), **given | {"axes": axes})
-        return [total.reshape(result.aval.shape)]
-    found = primitive.bind(*inputs, **primitive.get_bind_params(given))
-    return found if primitive.multiple_results else [found]
-
-
-def _value(variable: Var | Literal, values: Mapping[Var, Any]) -> Any:
-    return variable.val if isinstance(variable, Literal) else values[variable]
-
-
-def _is_slow(variable: Var | Literal, makers: Mapping[Var, JaxprEqn]) -> bool:
-    shape = variable.aval.shape
-    return len(shape) >= FEWEST_AXES and 1 in shape and _carried(variable, makers) is not None
-
-
-def _carried(variable: Var | Literal, makers: Mapping[Var, JaxprEqn]) -> JaxprEqn | None:
-    """The equation of a variable, if it is computed within a sum."""
-    maker = None if isinstance(variable, Literal) else makers.get(variable)
-    if maker is None or maker.primitive.name not in CARRIED:
-        return None
-    is_plain = all(each.aval.shape == variable.aval.shape for each in maker.invars)
-    return maker if is_plain else None
-
-
-def _squeezed(
-    variable: Var | Literal, values: Mapping[Var, Any], makers: Mapping[Var, JaxprEqn]
-) -> Array:
-    """A variable without its axes of size 1, computed without them as far as a sum reaches."""
-    maker = _carried(variable, makers)
-    if maker is None:
-        units = [axis for axis, size in enumerate(variable.aval.shape) if size == 1]
-        return lax.squeeze(_value(variable, values), units)
-    inputs = [_squeezed(each, values, makers) for each in maker.invars]
-    return maker.primitive.bind(*inputs, **maker.params)

@@ -123,3 +123,31 @@ def test_names_of_scopes():
 
     text = jax.jit(without_unit_axes(total)).lower(normal(0, *ONE_HEAD)).as_text(debug_info=True)
     assert "norm/reduce_sum" in text
+
+
+# Catches settings that are in force around an operation and lost in the rewritten program.
+def test_what_is_said_around_an_operation():
+    def noisy(a):
+        with jax.threefry_partitionable(False):
+            noise = jax.random.normal(jax.random.key(1), a.shape)
+        return (a * noise).sum(axis=-1)
+
+    a = normal(0, *ONE_HEAD)
+    np.testing.assert_allclose(without_unit_axes(noisy)(a), noisy(a), rtol=1e-5, atol=1e-6)
+
+
+# Catches an operand that is computed anew on each way that leads to it, and for each sum.
+def test_shared_operands_are_computed_once():
+    def chained(x):
+        y, total = x * x, 0.0
+        for _ in range(12):
+            y = y + y
+            total += y.sum(axis=-1)
+        return total
+
+    x = normal(0, *ONE_HEAD)
+    plain, flat = (
+        len(jax.make_jaxpr(each)(x).eqns) for each in (chained, without_unit_axes(chained))
+    )
+    assert plain < flat < 4 * plain
+    np.testing.assert_allclose(without_unit_axes(chained)(x), chained(x), rtol=1e-5)
