@@ -80,6 +80,11 @@ class Programs(abc.ABC):
         self.rows_sharding: NamedSharding | None = None
         self.table_rows = ensemble.model.vocabulary_size
 
+    @property
+    def platform(self) -> str:
+        """Platform of the devices, as jax names it."""
+        return self.mesh.devices.flat[0].platform
+
     # The layout on the devices, which a subclass decides.
 
     @abc.abstractmethod
@@ -175,7 +180,7 @@ class Programs(abc.ABC):
     def compiled(self, program: Callable, numbers: int) -> Any:
         """Compile a program: (state, which is donated, number, ...) -> (state, metrics)."""
         where = (_where(self.abstract), self.sharding)
-        options = compiler_options(self.mesh.devices.flat[0].platform)
+        options = compiler_options(self.platform)
         jitted = jax.jit(program, donate_argnums=0, out_shardings=where, compiler_options=options)
         return jitted.lower(self.abstract, *[NUMBER] * numbers).compile()
 

@@ -73,7 +73,7 @@ class HostSteps:
         shares = {"donate_argnums": 0, "out_shardings": (state.params, programs.sharding)}
         # Sharded as a step returns it: with any other sharding every program compiles twice.
         empty = on_all(lambda _: no_metrics(ensemble.training))
-        options = compiler_options(programs.mesh.devices.flat[0].platform)
+        options = compiler_options(programs.platform)
         jit = functools.partial(jax.jit, compiler_options=options)
         self._room = jit(empty, out_shardings=programs.sharding)
         self._take = jit(on_all(whole, shared=1), **taken)
@@ -86,7 +86,7 @@ class HostSteps:
         programs, training = self._programs, self._training
         rows_sharding = programs.rows_sharding if programs.mesh.size > 1 else None
         shared = training.batch_size, training.replay, rows_sharding
-        in_parts = are_in_parts(training, programs.mesh.devices.flat[0].platform)
+        in_parts = are_in_parts(training, programs.platform)
         unit = training.gradient_accumulation if in_parts else None
         return {
             seed: HostDocuments(programs.ensemble.task, jax.random.key(seed), *shared, unit=unit)
