@@ -22,7 +22,7 @@ from mecheval_jax.array_types import Array
 FEWEST_AXES = 4
 """Number of axes from which on a sum is slow."""
 
-CARRIED = ("add", "mul", "neg", "sub")
+CARRIED = ("add", "add_any", "mul", "neg", "square", "sub")
 """Operations that are computed within a sum of their result."""
 
 
@@ -59,7 +59,7 @@ class _Evaluation:
         self._values = dict(zip(program.constvars, constants, strict=True))
         self._values |= zip(program.invars, arguments, strict=True)
         self._makers: dict[Var, JaxprEqn] = {}
-        self._squeezed: dict[Var, Array] = {}
+        self._squeezed: dict[tuple[Var, tuple[int, ...]], Any] = {}
 
     def results(self) -> list[Any]:
         """Results of the program."""
@@ -93,34 +93,35 @@ class _Evaluation:
     def _carried(self, variable: Var | Literal) -> JaxprEqn | None:
         """The equation of a variable, if it is computed within a sum."""
         maker = None if isinstance(variable, Literal) else self._makers.get(variable)
-        if maker is None or maker.primitive.name not in CARRIED:
-            return None
-        is_plain = all(each.aval.shape == variable.aval.shape for each in maker.invars)
-        return maker if is_plain else None
+        return maker if maker is not None and maker.primitive.name in CARRIED else None
 
     def _sum(self, equation: JaxprEqn) -> Array:
         """A sum without the axes of size 1, in the shape that it has with them."""
         (variable,), (result,) = equation.invars, equation.outvars
-        kept = [axis for axis, size in enumerate(variable.aval.shape) if size != 1]
+        shape = variable.aval.shape
+        units = tuple(axis for axis, size in enumerate(shape) if size == 1)
+        kept = [axis for axis, size in enumerate(shape) if size != 1]
         axes = tuple(kept.index(axis) for axis in equation.params["axes"] if axis in kept)
         given = equation.params | {"axes": axes}
-        total = equation.primitive.bind(self._without_units(variable), **given)
+        total = equation.primitive.bind(self._without(variable, units), **given)
         return total.reshape(result.aval.shape)
 
-    def _without_units(self, variable: Var | Literal) -> Array:
-        """A variable without its axes of size 1, computed without them as far as a sum reaches."""
-        if isinstance(variable, Var) and variable in self._squeezed:
-            return self._squeezed[variable]
-        maker = self._carried(variable)
-        if maker is None:
-            units = [axis for axis, size in enumerate(variable.aval.shape) if size == 1]
-            found = lax.squeeze(self._value(variable), units)
-        else:
-            inputs = [self._without_units(each) for each in maker.invars]
-            found = maker.primitive.bind(*inputs, **maker.params)
-        if isinstance(variable, Var):
-            self._squeezed[variable] = found
-        return found
+    def _without(self, variable: Var | Literal, units: tuple[int, ...]) -> Any:
+        """A variable without these axes of size 1, computed without them as far as a sum reaches.
+
+        Where it is spread over further axes of a product, it is of size 1 there and stays so.
+        """
+        if isinstance(variable, Literal) or not variable.aval.shape:
+            return self._value(variable)
+        if (variable, units) not in self._squeezed:
+            maker = self._carried(variable)
+            if maker is None:
+                found = lax.squeeze(self._value(variable), units)
+            else:
+                inputs = [self._without(each, units) for each in maker.invars]
+                found = maker.primitive.bind(*inputs, **maker.params)
+            self._squeezed[variable, units] = found
+        return self._squeezed[variable, units]
 
 
 def _scope(equation: JaxprEqn) -> contextlib.AbstractContextManager:

@@ -19,7 +19,7 @@ from mecheval_jax.store.results import MemberResult, record_group
 from mecheval_jax.store.sweep_folder import GroupFolder, GroupStatus
 from mecheval_jax.store.trackers import check_trackers
 from mecheval_jax.sweeps.plan import GroupPlan, shape_of
-from mecheval_jax.training.callbacks import Standing
+from mecheval_jax.training.callbacks import Pace, Standing
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.ensemble.member_programs import MemberPrograms
 from mecheval_jax.training.ensemble.mesh import member_mesh, on_members, shard_members
@@ -117,6 +117,7 @@ class _GroupRun:
         self.plan, self.folder, self.options, self.show = plan, folder, options, show
         self.status = folder.read_status()
         self.was_finished = self.status.state == "finished"
+        self.pace = Pace()
         runs = tuple(experiment.training for experiment in plan.experiments)
         self.ensemble = Ensemble(first.model, first.task, runs)
         self.programs = MemberPrograms(self.ensemble, member_mesh())
@@ -138,14 +139,12 @@ class _GroupRun:
 
     def advance(self, standing: Standing) -> None:
         """Write and show the status."""
-        taken = standing.taken / max(standing.seconds, 1e-9)
         self.tell(
             step=standing.step,
             training=int(standing.learns.sum()),
             diverged=int((standing.diverged_at != NEVER).sum()),
             stopped=int((standing.stopped_at != NEVER).sum()),
-            # The rate of a stretch without any steps says nothing: keep the last one.
-            rate=taken if standing.taken else self.status.rate,
+            rate=self.pace.take(standing) or self.status.rate,
             seconds=self.status.seconds + standing.seconds,
         )
 

@@ -1,5 +1,6 @@
 """Callbacks: how the training loop reports metrics, progress and messages."""
 
+import collections
 import dataclasses
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
@@ -7,6 +8,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from mecheval_jax.array_types import Bool, Int
+
+STRETCHES = 10
+"""Number of stretches of steps by which a rate is told."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +34,28 @@ class Standing:
     learns: Bool[np.ndarray, " members"]
     taken: int
     seconds: float
+
+
+class Pace:
+    """Steps of all members a second, over the last stretches of training.
+
+    A stretch alone may tell wrong: where the host is late to see it end, the next one seems to take
+    no time. The first one waits for compiled programs, and counts until there is another.
+    """
+
+    def __init__(self) -> None:
+        self._stretches: collections.deque[Standing] = collections.deque(maxlen=STRETCHES)
+        self._has_compiled = False
+
+    def take(self, standing: Standing) -> float:
+        """The rate with the progress since the previous stop, in steps a second; 0 if unknown."""
+        if standing.taken:  # a stretch without any steps says nothing
+            if len(self._stretches) == 1 and not self._has_compiled:
+                self._stretches.clear()
+                self._has_compiled = True
+            self._stretches.append(standing)
+        seconds = sum(each.seconds for each in self._stretches)
+        return sum(each.taken for each in self._stretches) / max(seconds, 1e-9)
 
 
 @runtime_checkable

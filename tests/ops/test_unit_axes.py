@@ -84,6 +84,21 @@ def test_axes(name):
     assert all(1 not in shape for shape in sums_of(without_unit_axes(total), a, b, c))
 
 
+# Catches squares, numbers and factors that are spread over channels or tokens, with which a sum is
+# as slow as before, and axes of size 1 that such a factor loses although the product has them.
+def test_squares_numbers_and_spread_factors():
+    x, share, scale = normal(0, *ONE_HEAD), normal(1, 3, 5, 1, 1), normal(2, 1, 1, 1, 4)
+
+    def total(x, share, scale):
+        squares = (jnp.square(x) * 2.0).sum(axis=-1)
+        return squares + (x * share * scale - share).sum(axis=-1) + (share * 3.0).sum(axis=-1)
+
+    given = (x, share, scale)
+    found, expected = without_unit_axes(total)(*given), total(*given)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert sums_of(without_unit_axes(total), *given) == [(3, 5, 4), (3, 5, 4), (3, 5)]
+
+
 # Catches programs within programs that are not looked into, and loops that are taken apart.
 def test_programs_within_programs():
     a, b = normal(0, *ONE_HEAD), normal(1, *ONE_HEAD)

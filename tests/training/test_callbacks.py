@@ -5,7 +5,7 @@ import pytest
 
 from mecheval_jax.reporting.terminal.progress import RunCallbacks
 from mecheval_jax.sweeps.group import _GroupRun
-from mecheval_jax.training.callbacks import Callbacks, Standing
+from mecheval_jax.training.callbacks import STRETCHES, Callbacks, Pace, Standing
 from tests.support import small
 
 
@@ -24,3 +24,18 @@ def test_a_standing_is_of_every_member():
     assert standing.diverged_at.tolist() == [-1, 2]
     assert standing.learns.tolist() == [True, False]
     assert (standing.taken, standing.seconds) == (5, 0.5)
+
+
+def test_the_pace_is_that_of_several_stretches():
+    """Catches a rate with the time to compile, of one stretch that the host saw late, or of old
+    stretches."""
+    flags = (np.zeros(1, int),) * 3 + (np.ones(1, bool),)
+    pace = Pace()
+    rates = [
+        pace.take(Standing(0, *flags, taken, seconds))
+        for taken, seconds in ((0, 0.0), (20, 10.0), (0, 1.0), (20, 3.0), (20, 0.0), (20, 1.0))
+    ]
+    assert rates == pytest.approx([0, 2, 2, 20 / 3, 40 / 3, 15])
+    for _ in range(STRETCHES):
+        last = pace.take(Standing(0, *flags, 20, 5.0))
+    assert last == pytest.approx(4)
