@@ -30,6 +30,9 @@ RANKINGS = {
 MOST_NAMES = 48
 """Number of tokens above which their positions are shown, not their names."""
 
+MOST_LETTERS = 14
+"""Number of letters above which the name of a token is shortened."""
+
 SMALLEST = 6.0
 """Points of the names of tokens at least."""
 
@@ -91,7 +94,8 @@ def attention_images(matrices: Mapping[str, np.ndarray], tokens: Sequence[str]) 
 
     Args:
         matrices: Matrices [destination, source] of one document, by title.
-        tokens: Names of the document's tokens; only the first, as many as a matrix has, are shown.
+        tokens: Names of the document's tokens; only the first, as many as a matrix has, are shown,
+            long ones by their first letters.
     """
     beside = drawing.across(len(matrices))
     longest = max(len(matrix) for matrix in matrices.values())
@@ -110,7 +114,7 @@ def attention_images(matrices: Mapping[str, np.ndarray], tokens: Sequence[str]) 
             len(share) <= MOST_NAMES
             and letters * len(share) < ROOM * figure.get_figwidth() / across
         ):
-            places, names = range(len(share)), list(tokens[: len(share)])
+            places, names = range(len(share)), [_shortened(each) for each in tokens[: len(share)]]
             axes.set_xticks(places, names, rotation=90, fontsize=letters)
             axes.set_yticks(places, names, fontsize=letters)
         axes.tick_params(length=0)
@@ -118,6 +122,11 @@ def attention_images(matrices: Mapping[str, np.ndarray], tokens: Sequence[str]) 
         axes.set_title(title, loc="left")
     drawing.colour_bar(figure, images, scale, "share of the largest influence", aspect=24)
     return figure
+
+
+def _shortened(name: str) -> str:
+    """A token's name as it stands beside an image."""
+    return name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"
 
 
 def matrices_of(table: pd.DataFrame) -> tuple[dict[str, np.ndarray], list[str]]:

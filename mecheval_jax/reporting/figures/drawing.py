@@ -258,6 +258,12 @@ def across(count: int) -> int:
 NARROW = 4.5
 """Inches of a prescribed width up to which a scale of colours stands below the axes."""
 
+BAR = 0.8
+"""Length of a scale of colours, as a share of the axes that it stands beside."""
+
+BAR_WIDTH = 0.3
+"""Inches that a scale of colours is wide at most."""
+
 
 def colour_bar(
     figure: Figure, axes: Sequence[Axes], scale: ScalarMappable, label: str, **options: Any
@@ -265,7 +271,10 @@ def colour_bar(
     """Draw the scale of colours that several axes share, beside them; below narrow ones."""
     if (look().width or math.inf) <= NARROW:
         options |= {"location": "bottom", "aspect": 30}
-    bar = figure.colorbar(scale, ax=list(axes), shrink=0.8, **options)
+    else:
+        slender = BAR * figure.get_figheight() / BAR_WIDTH
+        options["aspect"] = max(options.get("aspect", 20), slender)
+    bar = figure.colorbar(scale, ax=list(axes), shrink=BAR, **options)
     bar.set_label(label)
     bar.outline.set_visible(False)
 

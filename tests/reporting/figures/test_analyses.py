@@ -148,6 +148,19 @@ def test_attention_images():
     assert positive.axes[0].images[0].norm.vmin == 0
 
 
+# Catches words that leave no room for the images beside them, and a scale that grows with the page.
+def test_attention_images_of_long_words_and_many_heads():
+    words = ["order", "Donaudampfschifffahrtsgesellschaft", "paid"]
+    heads = {f"head {head}": np.tril(np.ones((3, 3))) for head in range(24)}
+    figure = analyses.attention_images(heads, words)
+    figure.draw_without_rendering()
+    *panels, bar = (axes.get_window_extent() for axes in figure.axes if axes.has_data())
+    names = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert names == ["order", "Donaudampfsch…", "paid"]
+    assert bar.width < 0.4 * figure.dpi
+    assert all(panel.width > figure.dpi and panel.x1 < bar.x0 for panel in panels)
+
+
 # Catches layers one off, and a metric on the other's axes.
 def test_lens_curves(tmp_path):
     rows = []
