@@ -25,12 +25,15 @@ FEWEST_AXES = 4
 CARRIED = ("add", "add_any", "mul", "neg", "square", "sub")
 """Operations that are computed within a sum of their result."""
 
+REACH = 16
+"""Number of such operations, one on the other, that are computed anew for a sum."""
+
 
 def without_unit_axes(function: Callable) -> Callable:
     """A function whose sums of products are computed without axes of size 1.
 
     Its results are those of `function`, but for the order in which terms are added. Programs inside
-    loops and rules of differentiation are left as they are.
+    loops, branches, checkpoints and rules of differentiation are left as they are.
 
     Args:
         function: Traceable function: (tree, ...) -> tree.
@@ -103,22 +106,24 @@ class _Evaluation:
         kept = [axis for axis, size in enumerate(shape) if size != 1]
         axes = tuple(kept.index(axis) for axis in equation.params["axes"] if axis in kept)
         given = equation.params | {"axes": axes}
-        total = equation.primitive.bind(self._without(variable, units), **given)
+        total = equation.primitive.bind(self._without(variable, units, REACH), **given)
         return total.reshape(result.aval.shape)
 
-    def _without(self, variable: Var | Literal, units: tuple[int, ...]) -> Any:
+    def _without(self, variable: Var | Literal, units: tuple[int, ...], reach: int) -> Any:
         """A variable without these axes of size 1, computed without them as far as a sum reaches.
 
         Where it is spread over further axes of a product, it is of size 1 there and stays so.
         """
-        if isinstance(variable, Literal) or not variable.aval.shape:
+        if not variable.aval.shape:
             return self._value(variable)
+        if isinstance(variable, Literal):
+            return lax.squeeze(variable.val, units)
         if (variable, units) not in self._squeezed:
-            maker = self._carried(variable)
+            maker = self._carried(variable) if reach else None
             if maker is None:
                 found = lax.squeeze(self._value(variable), units)
             else:
-                inputs = [self._without(each, units) for each in maker.invars]
+                inputs = [self._without(each, units, reach - 1) for each in maker.invars]
                 found = maker.primitive.bind(*inputs, **maker.params)
             self._squeezed[variable, units] = found
         return self._squeezed[variable, units]

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import statistics
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from mecheval_jax.array_types import Bool, Int
 
-STRETCHES = 10
+STRETCHES = 3
 """Number of stretches of steps by which a rate is told."""
 
 
@@ -37,25 +38,20 @@ class Standing:
 
 
 class Pace:
-    """Steps of all members a second, over the last stretches of training.
+    """Steps of all members a second, of the last stretches of training the middle one.
 
-    A stretch alone may tell wrong: where the host is late to see it end, the next one seems to take
-    no time. The first one waits for compiled programs, and counts until there is another.
+    A stretch alone may tell wrong: some wait for a program to be compiled, and where the host is
+    late to see one end, the next seems to take no time.
     """
 
     def __init__(self) -> None:
-        self._stretches: collections.deque[Standing] = collections.deque(maxlen=STRETCHES)
-        self._has_compiled = False
+        self._rates: collections.deque[float] = collections.deque(maxlen=STRETCHES)
 
     def take(self, standing: Standing) -> float:
         """The rate with the progress since the previous stop, in steps a second; 0 if unknown."""
         if standing.taken:  # a stretch without any steps says nothing
-            if len(self._stretches) == 1 and not self._has_compiled:
-                self._stretches.clear()
-                self._has_compiled = True
-            self._stretches.append(standing)
-        seconds = sum(each.seconds for each in self._stretches)
-        return sum(each.taken for each in self._stretches) / max(seconds, 1e-9)
+            self._rates.append(standing.taken / max(standing.seconds, 1e-9))
+        return statistics.median_low(self._rates) if self._rates else 0.0
 
 
 @runtime_checkable

@@ -1,9 +1,12 @@
 """Sums without axes of size 1, beside those of the plain program."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax._src import config
 from jax.extend.core import Jaxpr
 
 from mecheval_jax.ops.unit_axes import without_unit_axes
@@ -166,3 +169,35 @@ def test_shared_operands_are_computed_once():
     )
     assert plain < flat < 4 * plain
     np.testing.assert_allclose(without_unit_axes(chained)(x), chained(x), rtol=1e-5)
+
+
+# Catches constants that are part of the program itself and keep their axes of size 1.
+def test_constants_within_the_program():
+    factor = twins.normal(0, *ONE_HEAD)
+
+    def total(a):
+        return (a * factor).sum(axis=-1)
+
+    a = normal(1, *ONE_HEAD)
+    with config.use_simplified_jaxpr_constants(True):
+        found = without_unit_axes(total)(a)
+    np.testing.assert_allclose(found, total(a), rtol=1e-5, atol=1e-6)
+
+
+# Catches a chain of operations that is followed to its end: deeper than Python's stack, and again
+# for the axes of each sum.
+def test_long_chains():
+    def chained(row):
+        y = row
+        for _ in range(1000):
+            y = y + row
+        shapes = itertools.product((1, 3), repeat=3)
+        return sum((y * jnp.ones((*shape, 4))).sum(axis=-1) for shape in shapes)
+
+    row = normal(0, 1, 1, 1, 4)
+    plain, flat = (
+        len(jax.make_jaxpr(each)(row).eqns) for each in (chained, without_unit_axes(chained))
+    )
+    assert flat < plain + 300
+    found, expected = without_unit_axes(chained)(row), chained(row)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
