@@ -269,7 +269,7 @@ def _rows(task: str, section: Sequence[Entry]) -> Iterator[dict[str, Any]]:
                 **{"task": task, "folder": entry.folder, "name": entry.name, "verdict": verdict},
                 **entry.experiment.model.shape,
                 "probability": entry.summary.get("probabilities", {}).get(verdict),
-                "floor": entry.summary["floors"]["best"],
+                "floor": entry.summary["floors"]["best"] if metric == "accuracy" else None,
                 "metric": metric,
                 **dict(zip(("value", "low", "high"), entry.estimates[metric], strict=True)),
             }

@@ -52,13 +52,19 @@ def study_figures(cells: StudyCells) -> Iterator[tuple[str, str, Figure]]:
     shares = [column_of(INPUT, role) for role in ROLES]
     measured = [task for task in sorted(rows["task"].unique()) if _has(cells, shares, task)]
     if measured:
-        caption = "What the input of layer 1 restores, at the value, the key and the query"
+        caption = (
+            "What the input of layer 1 restores, at the value, the key and the query, as a share "
+            "of the answer's lost probability"
+        )
         yield "attributions", caption, attribution_scatter(cells, measured)
     own = {(run.task, run.layers, run.mixer, run.option) for run in rows.itertuples()}
     sizes = (("mamba", TAPS), ("based", KERNELS))
     others = {("AR", 2, mixer, option) for mixer, of in sizes for option in of.values() if option}
     if own & others:
-        caption = "Sizes of the short convolutions of Mamba and Based, on AR"
+        caption = (
+            "Sizes of the short convolutions of Mamba and Based, on AR; at the right circles and "
+            "bars are medians and middle halves of the study's runs, diamonds runs here"
+        )
         yield "convolutions", caption, convolution_sizes(cells)
     if any(_has(cells, [_written_by(depth - 1)], layers=depth) for depth in DEPTHS):
         yield "layers", "Which layer writes the answer, on AR", writing_layers(cells)
@@ -266,7 +272,7 @@ def _shares_by_taps(cells: StudyCells, axes: Axes) -> None:
         axes.plot([], [], "D", color=COLOURS[index], label=f"at the {role}")
     axes.legend(loc="upper left", ncols=3, frameon=False, fontsize="small", handletextpad=0.2)
     axes.set_xticks(range(len(taps)), taps)
-    axes.set(xlabel="taps of the convolution", ylim=_held([axes], 1.4))
+    axes.set(xlabel="taps of the convolution", ylabel="share restored", ylim=_held([axes], 1.4))
     axes.set_title("mamba: restored by layer 1's input", loc="left")
     scales.pale_grid(axes, "y")
 

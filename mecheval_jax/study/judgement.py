@@ -202,7 +202,7 @@ def _judged(tested: _Tested, p_value: float | None) -> Judgement:
             claim = tested.most_contradicted
             said = f"False by itself (p = {claim.if_true:.2g}), not among all findings, that"
         sentence = (
-            f"Essential, and no run to judge by: {missing}."
+            f"Essential, and no run to judge by: {missing}. So far, {claim.text}: {_shown(claim)}."
             if missing
             else f"{said} {claim.text}: {_shown(claim)}."
         )

@@ -29,7 +29,7 @@ def comparison_row(row: Mapping[str, Any]) -> dict[str, str]:
         "name": row["name"],
         "value": f"{percent(row['value'])} {interval(row, percent)}".rstrip(),
         "difference": f"{percent(row['difference'])} {interval(ends, percent)}".rstrip(),
-        "floor": percent(row["floor"]) if row["metric"] == "accuracy" else MISSING,
+        "floor": percent(row["floor"]),
         "verdict": MISSING if verdict is None else verdict,
         "probability": number(row["probability"]),
     }
