@@ -202,7 +202,7 @@ def _nothing(
         )
     text = (
         f"No model can be recommended: {why}. The nearest is {name_of(best)} with {percent(best)}, "
-        f"and the best rule, {best['floor_name']}, {best['floor']:.1%}."
+        f"and that rule ({best['floor_name']}) has {best['floor']:.1%}."
     )
     return Paragraph("answer", text, quality_numbers(best))
 
