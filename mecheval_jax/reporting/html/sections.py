@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.patching.effects import SMALLEST_GAP
 from mecheval_jax.evaluation.verdict.readings import look_up_site
 from mecheval_jax.files import damaged
 from mecheval_jax.reporting.figures import run_figures as figures
@@ -48,6 +49,7 @@ def section(run: Reported, prefix: str, brief: bool) -> dict[str, Any]:
         "missing": list(_missing(run)),
         "accuracy": tables.accuracy(run.summary),
         "gap": evidence.get("gap"),
+        "smallest_gap": SMALLEST_GAP,
         "distractor": tables.distractor(evidence) if "distractor" in evidence else None,
         "notes": tables.notes(evidence),
         "tables": {table.name: table for table in own},
