@@ -33,7 +33,7 @@ from mecheval_jax.reporting.terminal.tables import MISSING, number, percent
 from mecheval_jax.statistics.intervals import difference_of_estimates, wilson
 from mecheval_jax.store.final_evidence import evidence_words, with_final_verdict
 from mecheval_jax.store.forms import ACCURACY
-from mecheval_jax.store.left_out import LeftOut
+from mecheval_jax.store.left_out import LeftOut, told
 from mecheval_jax.store.remedies import measured_again
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
@@ -135,7 +135,7 @@ def compare(workdirs: Sequence[str | os.PathLike]) -> Comparison:
     for path in once.values():
         entries += left_out.part(path, functools.partial(_entries, path, left_out), [])
     if len(entries) < 2:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
+        reasons = "; ".join(itertools.starmap(told, left_out.items()))
         raise UserError(f"{len(entries)} finished runs are no comparison ({reasons})")
     held = {entry.experiment.evaluation.confidence: entry.folder for entry in entries}
     if len(held) > 1:

@@ -9,6 +9,11 @@ from mecheval_jax.errors import UserError
 Part = TypeVar("Part")
 
 
+def told(name: str, reason: str) -> str:
+    """A part that is left out, with its reason, which may begin with the part's name already."""
+    return reason if reason.startswith(name) else f"{name}: {reason}"
+
+
 class LeftOut(dict[str, str]):
     """Parts that are left out, by their names, with the reason of each.
 
@@ -26,7 +31,7 @@ class LeftOut(dict[str, str]):
         if reason not in known:
             self[name] = f"{known}; {reason}" if known else reason
             if self._aloud:
-                say(f"left out: {name}: {reason}")
+                say(f"left out: {told(name, reason)}")
 
     def part(self, name: str, read: Callable[[], Part], otherwise: Part) -> Part:
         """A part of a folder or, where that is damaged, something else, and a note.

@@ -27,6 +27,7 @@ from mecheval_jax.store.provenance import command_of
 from mecheval_jax.store.remedies import AS_IT_WAS, NOT_NEEDED
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupStatus, SweepFolder
+from mecheval_jax.training.callbacks import middle_rate
 
 PATIENCE = 600.0
 """Seconds without writing after which a group on another machine counts as dead."""
@@ -240,7 +241,7 @@ def _of_run(folder: RunFolder, patience: float) -> Overview:
         status.state, status.step = "running", int(rows[-1]["step"])
         status.updated = written.isoformat(timespec="seconds")
         pace = [row["seconds_per_step"] for row in rows if row.get("seconds_per_step")]
-        status.rate = 1 / pace[-1] if pace else 0.0
+        status.rate = middle_rate([1 / seconds for seconds in pace])
     # Whoever trains holds the folder's lock, however long a stretch of steps takes.
     at_work = held_by(folder.path, "training") is not None
     if not at_work and is_dead(status, datetime.datetime.now(datetime.UTC), patience):

@@ -20,6 +20,7 @@ from mecheval_jax.study.agreement import (
 )
 from mecheval_jax.study.coverage import HEADS as COVERAGE_HEADS
 from mecheval_jax.study.coverage import Coverage
+from mecheval_jax.study.findings.margins import ACCURACY, ATTRIBUTION
 from mecheval_jax.study.judgement import ERROR_RATE, NOT_RUN, UNDECIDED, VERDICTS, Judgement
 from mecheval_jax.study.measured import answering, failures
 from mecheval_jax.study.quantities import Claim, with_interval
@@ -29,8 +30,12 @@ from mecheval_jax.study.tables import has_shares
 METHOD = (
     "A finding is taken apart into claims about accuracies and restored shares, each a one-sided "
     "test over seeds and documents: Student's law, with the variance between seeds moderated by "
-    "that of all cells, since two or three runs hardly show it. Claims are about typical "
-    "trainings: that some fail outright is no part of them (how often stands below). It is "
+    "that of all cells, since two or three runs hardly show it. Accuracies and shares are "
+    "fractions here: 0.975 is 97.5 %. Bounds leave room, since a published number is of one seed: "
+    f"{100 * ACCURACY:g} points of accuracy as a rule (99.5 % or more is claimed as above 0.975), "
+    f"and {ATTRIBUTION} where a share is said to be 0 or 1. Claims are about typical "
+    "trainings: that one holds does not say that none fails outright (how often stands below), and "
+    "where one of a few has failed their mean leaves it open. It is "
     "reproduced if "
     "all claims that were run hold, not reproduced if one is contradicted, corrected by Holm's "
     "method for the number of findings at 5 %; otherwise undecided. The number that is shown is of "

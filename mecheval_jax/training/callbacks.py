@@ -1,9 +1,8 @@
 """Callbacks: how the training loop reports metrics, progress and messages."""
 
-import collections
 import dataclasses
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -45,13 +44,18 @@ class Pace:
     """
 
     def __init__(self) -> None:
-        self._rates: collections.deque[float] = collections.deque(maxlen=STRETCHES)
+        self._rates: list[float] = []
 
     def take(self, standing: Standing) -> float:
         """The rate with the progress since the previous stop, in steps a second; 0 if unknown."""
         if standing.taken:  # a stretch without any steps says nothing
             self._rates.append(standing.taken / max(standing.seconds, 1e-9))
-        return statistics.median_low(self._rates) if self._rates else 0.0
+        return middle_rate(self._rates)
+
+
+def middle_rate(rates: Sequence[float]) -> float:
+    """Of the last `STRETCHES` of some rates the middle one; 0 if there is none."""
+    return statistics.median_low(rates[-STRETCHES:]) if rates else 0.0
 
 
 @runtime_checkable

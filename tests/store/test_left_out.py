@@ -19,6 +19,8 @@ def test_damage_is_noted_and_bugs_are_not_hidden(capsys):
     left_out.note("two", "b is gone")
     assert left_out == {"two": "a is damaged; b is gone"}
     assert capsys.readouterr().err.count("left out: two: a is damaged") == 1
+    left_out.note("runs/a", "runs/a holds no run")  # not told twice
+    assert capsys.readouterr().err == "left out: runs/a holds no run\n"
     LeftOut(aloud=False).note("two", "b is gone")
     assert capsys.readouterr().err == ""
     with pytest.raises(ZeroDivisionError):

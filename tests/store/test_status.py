@@ -135,6 +135,18 @@ def run_rows(folder, *steps):
     folder.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
+def test_the_rate_of_a_run_is_that_of_several_stretches(tmp_path):
+    """Catches the time left that a single stretch tells, in which a program was compiled."""
+    write_json(tmp_path / "config.json", {"training": {"steps": 90}, "model": {"mixer": "hyena"}})
+    rows = [
+        {"step": step, "split": "train", "loss": 1, "seconds_per_step": seconds}
+        for step, seconds in ((10, 9.0), (20, 0.5), (30, 0.25), (40, 4.0))
+    ]
+    folder = RunFolder(tmp_path)
+    folder.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert read_overview(tmp_path).groups[0].status.rate == 2.0
+
+
 def test_a_folder_of_another_program(tmp_path):
     """Catches a traceback for another tool's config.json."""
     for content in ({}, {"training": 3}, {"training": {"steps": 3}, "model": []}):

@@ -22,6 +22,7 @@ from mecheval_jax.reporting.figures.look import formats
 from mecheval_jax.reporting.html import shades
 from mecheval_jax.reporting.terminal import tables
 from mecheval_jax.reporting.terminal.costs import machine_words
+from mecheval_jax.store.left_out import told
 
 HERE = pathlib.Path(__file__).parent
 
@@ -70,6 +71,7 @@ def _environment() -> jinja2.Environment:
     digest = hashlib.sha256(script.encode()).digest()
     environment.globals |= {
         "formats": formats,
+        "told": told,
         "percents": tables.percents,
         "style": Markup((HERE / "style.css").read_text(encoding="utf-8")),
         "script": Markup(script),

@@ -36,6 +36,7 @@ def section(run: Reported, prefix: str, brief: bool) -> dict[str, Any]:
             runs.
     """
     evidence = run.summary.get("evidence") or {}
+    gap = evidence.get("gap")
     own = list(run_tables.of(run))
     costs = {} if brief else cost_tables.of_run(run)
     of_costs = [costs[name] for name in ("cost", "measured") if name in costs]
@@ -48,8 +49,9 @@ def section(run: Reported, prefix: str, brief: bool) -> dict[str, Any]:
         "provenance": {k: v for k, v in run.provenance.items() if k != "arguments"},
         "missing": list(_missing(run)),
         "accuracy": tables.accuracy(run.summary),
-        "gap": evidence.get("gap"),
+        "gap": gap,
         "smallest_gap": SMALLEST_GAP,
+        "is_faint": gap is not None and gap <= SMALLEST_GAP,
         "distractor": tables.distractor(evidence) if "distractor" in evidence else None,
         "notes": tables.notes(evidence),
         "tables": {table.name: table for table in own},

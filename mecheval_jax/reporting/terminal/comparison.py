@@ -14,6 +14,7 @@ from mecheval_jax.reporting.terminal.tables import (
     plain_table,
 )
 from mecheval_jax.reporting.terminal.text import Text
+from mecheval_jax.store.left_out import told
 
 WORDS = ("folder", "name", "metric", "verdict")
 """Columns of words; the others are numbers."""
@@ -55,4 +56,4 @@ def show_comparison(rows: Iterable[Mapping[str, Any]], left_out: Mapping[str, st
             console.print(Text(f"differences are to {name}"), soft_wrap=True)
         console.print()
     for name, reason in left_out.items():
-        console.print(Text(f"left out: {name}: {reason}"), soft_wrap=True)
+        console.print(Text(f"left out: {told(name, reason)}"), soft_wrap=True)

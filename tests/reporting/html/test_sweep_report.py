@@ -129,9 +129,23 @@ def test_what_a_verdict_alone_leaves(tmp_path, grid):
     assert [text for _, text in heads] == ["site", "key", "value", "query"]
     assert [row[0][1] for row in rows] == list(dict.fromkeys(site for site, _ in VALUES))
     text = words_of(page)
-    assert "takes too little from the answer, as of: attention, width 16, 2 layers" in text
+    assert "no grid with numbers was measured, as of: attention, width 16, 2 layers" in text
     assert "its changes are not known, of: attention, width 16, 2 layers" in text
     assert "No controls were measured of: attention, width 16, 2 layers" in text
+
+
+def test_no_command_is_given_that_would_not_help(tmp_path):
+    """Catches the advice to intervene again on a model from which the corruption takes nothing."""
+    folder = make_sweep(tmp_path / "chosen", {"attention": {(1e-3, 0): 0.9}})
+    path = make_run(folder.group("000_attention_width_16").member(0))
+    summary = json.loads((path / "summary.json").read_text())
+    summary["evidence"]["gap"] = 0.0
+    (path / "summary.json").write_text(json.dumps(summary))
+    table_of(dict.fromkeys(VALUES)).to_csv(path / "interchange.csv", index=False)
+    collect(folder)
+    text = words_of(folder.report.read_text())
+    assert "takes too little from the answer, as of: attention, width 16, 2 layers." in text
+    assert "Nothing is drawn on the document where no grid" not in text
 
 
 def test_a_choice_without_interventions(tmp_path):

@@ -26,7 +26,7 @@ def test_sections(capsys):
 def test_names_are_texts_on_a_terminal(capsys):
     """Catches a folder, or a verdict of another's file, that a terminal obeys."""
     evil = "\x1b]0;pwn\x07"
-    show_comparison([ROWS[0] | {"folder": evil, "verdict": evil}], {evil: evil})
+    show_comparison([ROWS[0] | {"folder": evil, "verdict": evil}], {evil: f"no {evil}"})
     text = capsys.readouterr().out
     assert "\x1b" not in text
     assert text.count("pwn") == 4

@@ -39,6 +39,14 @@ def test_what_a_verdict_rests_on_is_printed_with_its_controls(capsys):
     assert any(line[:2] == ["distractor:", "an"] and "(37" in line for line in lines)
 
 
+def test_a_control_without_a_number_says_why():
+    """Catches a dash in the midst of a sentence."""
+    for absent in (None, float("nan")):
+        row = dict(DISTRACTOR, value=absent, low=absent, high=absent)
+        text = tables.distractor({"distractor": row})
+        assert text == "distractor: too little is taken by the pair's corruption to compare with"
+
+
 def test_a_pool_says_who_is_in_it(capsys):
     """Catches runs left out without a word."""
     evidence = {"attributions": evidence_rows()}
