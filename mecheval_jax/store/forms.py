@@ -86,6 +86,7 @@ PROVENANCE = {
     "platform?": str,
     "started?": str,
     "own_code?": {...: str},
+    "python_path?": str,
 }
 """``provenance.json``"""
 

@@ -6,6 +6,7 @@ measured of a finished one after its code was edited is of the mixer as it is no
 
 import ast
 import importlib.util
+import os
 import pathlib
 import sys
 import sysconfig
@@ -38,6 +39,29 @@ def hashes(mixer: str) -> dict[str, str]:
     """
     found = {name: _files(name) for name in trust.imports_of(mixer)}
     return {name: sha256_of(files.values()) for name, files in found.items() if files}
+
+
+def python_path(mixer: str) -> str:
+    """Folders that Python has to search for a model's own mixers, as of ``PYTHONPATH``; or nothing.
+
+    Args:
+        mixer: Value of ``model.mixer``, whose modules have been imported.
+    """
+    folders = []
+    for name in trust.imports_of(mixer):
+        module = name.partition(":")[0]
+        file = getattr(sys.modules.get(module), "__file__", None)
+        if file is not None:
+            file = pathlib.Path(file)
+            inside = module.count(".") + (file.name == "__init__.py")  # a package is its folder
+            folders.append(_as_typed(file.parents[inside]))
+    return os.pathsep.join(dict.fromkeys(folders))
+
+
+def _as_typed(folder: pathlib.Path) -> str:
+    """A folder as one would type it here: relative where it is below this one."""
+    here = pathlib.Path.cwd()
+    return str(folder.relative_to(here) if folder.is_relative_to(here) else folder)
 
 
 def say_what_changed(mixer: str, known: Mapping[str, Any], folder: pathlib.Path) -> None:

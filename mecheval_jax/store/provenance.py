@@ -8,7 +8,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -25,13 +25,17 @@ PART = ("shard", "groups", "coordinator", "processes", "process_id")
 """Flags that say which part of the work a process does."""
 
 
-def provenance(experiment: Experiment, *, here: bool = True) -> dict[str, Any]:
+def provenance(
+    experiment: Experiment, *, here: bool = True, mixers: Iterable[str] = ()
+) -> dict[str, Any]:
     """Content of ``provenance.json``.
 
     Args:
         experiment: Experiment of the run.
         here: Whether this process computes the run, so that its devices are noted.
+        mixers: Values of ``model.mixer`` of other runs of the same command.
     """
+    mixer = ",".join(dict.fromkeys([experiment.model.mixer, *mixers]))
     devices: dict[str, Any] = {}
     if here:
         device = jax.devices()[0]
@@ -45,7 +49,8 @@ def provenance(experiment: Experiment, *, here: bool = True) -> dict[str, Any]:
         "seed": experiment.training.seed,
         "data_seed": experiment.training.data_seed,
         "config_hash": experiment.fingerprint(),
-        own_code.FOLDER: own_code.hashes(experiment.model.mixer),
+        own_code.FOLDER: own_code.hashes(mixer),
+        "python_path": own_code.python_path(mixer),
         "program": programs.running(),
         "arguments": sys.argv[1:],
         "folder": os.getcwd(),
@@ -65,7 +70,18 @@ def command_of(known: Mapping[str, Any], program: str) -> str | None:
     if program is None or arguments is None:
         return None
     whole = programs.without_flags(arguments, PART)
-    return f"{programs.command(program)} {shlex.join(whole)}"
+    command = f"{programs.command(program)} {shlex.join(whole)}"
+    return found_from(known.get("python_path", ""), command)
+
+
+def found_from(python_path: str, command: str) -> str:
+    """A command as one types it where Python has to search other folders for mixers, too.
+
+    Args:
+        python_path: Those folders, as of ``PYTHONPATH``; empty if there are none.
+        command: The command without them.
+    """
+    return f"PYTHONPATH={shlex.quote(python_path)} {command}" if python_path else command
 
 
 def versions() -> dict[str, str]:

@@ -83,6 +83,7 @@ class Overview(NamedTuple):
         resume: Command that started all groups, and resumes them; None if it is not known.
         left_out: Reasons of what is not known since a file is damaged, by the group's name.
         chosen_by: Who makes a choice among architectures of the groups now; None if nobody does.
+        python_path: Folders that Python has to search for mixers, as of ``PYTHONPATH``; or nothing.
     """
 
     workdir: str
@@ -91,6 +92,7 @@ class Overview(NamedTuple):
     resume: str | None
     left_out: Mapping[str, str]
     chosen_by: str | None = None
+    python_path: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, with the totals."""
@@ -194,9 +196,9 @@ def _of_sweep(folder: SweepFolder, patience: float) -> Overview:
         groups.append(NamedStatus(group["name"], group["title"], status))
     best = _best_member(folder, groups, content["members"], left_out)
     program = "choose" if is_choice(folder.path) else "sweep"
-    resume = _command(folder.provenance, program, left_out)
     chosen_by = held_by(folder.path, CHOICE)
-    return Overview(str(folder.path), groups, best, resume, left_out, chosen_by)
+    made = _made(folder.provenance, program, left_out)
+    return Overview(str(folder.path), groups, best, made[0], left_out, chosen_by, made[1])
 
 
 def _best_member(
@@ -259,8 +261,8 @@ def _of_run(folder: RunFolder, patience: float) -> Overview:
     groups = [NamedStatus(folder.name, title, status)]
     program = "sweep" if folder.member.exists() else "train"
     left_out = LeftOut(aloud=False)
-    resume = _command(folder.provenance, program, left_out)
-    return Overview(str(folder.path), groups, best, resume, left_out)
+    made = _made(folder.provenance, program, left_out)
+    return Overview(str(folder.path), groups, best, made[0], left_out, None, made[1])
 
 
 def _age(process: int) -> float | None:
@@ -274,7 +276,11 @@ def _age(process: int) -> float | None:
     return time.clock_gettime(time.CLOCK_BOOTTIME) - began / os.sysconf("SC_CLK_TCK")
 
 
-def _command(provenance: pathlib.Path, program: str, left_out: LeftOut) -> str | None:
-    """The command that goes on, for which a status does not end where it cannot be read."""
+def _made(provenance: pathlib.Path, program: str, left_out: LeftOut) -> tuple[str | None, str]:
+    """The command that goes on, and where Python has to search for mixers.
+
+    A status does not end where they cannot be read.
+    """
     read = functools.partial(read_json, provenance, PROVENANCE, absent={}, remedy=NOT_NEEDED)
-    return command_of(left_out.part(provenance.stem, read, {}), program)
+    known = left_out.part(provenance.stem, read, {})
+    return command_of(known, program), known.get("python_path", "")

@@ -252,7 +252,8 @@ class SweepFolder(Folder):
         if self.sweep.exists():
             return self.read()
         self.make()
-        write_json(self.provenance, provenance(first, here=here))
+        others = [m["model.mixer"] for m in content["members"] if "model.mixer" in m]
+        write_json(self.provenance, provenance(first, here=here, mixers=others))
         write_json(self.sweep, content)
         return content
 

@@ -10,11 +10,12 @@ from mecheval_jax import runs
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import read_json, sha256_of
 from mecheval_jax.store import own_code
+from mecheval_jax.store.provenance import command_of
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.sweeps import run as sweeps
 from mecheval_jax.sweeps.group import Options
-from mecheval_jax.sweeps.plan import plan
+from mecheval_jax.sweeps.plan import open_folder, plan
 from mecheval_jax.training.checkpoints import Checkpoints
 from tests.support import small
 
@@ -79,6 +80,28 @@ def test_files_of_a_mixer(code):
     assert sorted(found) == sorted([*wanted, "own_late", "own_parts"])
     assert all(path.is_relative_to(code) for path in found.values())
     assert own_code._files("numpy:array") == own_code._files("not_imported:Mixer") == {}
+
+
+def test_where_a_mixer_is_found(code, monkeypatch):
+    """Catches the folder of a package in place of the one that holds it, and one named twice."""
+    importlib.import_module("own_package.deep")
+    names = f"attention,{NAME},own_package.deep:Deep,own_package:Mine"
+    assert own_code.python_path(names) == str(code)
+    assert own_code.python_path("attention") == ""
+    monkeypatch.chdir(code.parent)
+    assert own_code.python_path(NAME) == "code"
+
+
+def test_the_command_of_a_sweep_finds_all_its_mixers(code, tmp_path):
+    """Catches a command that cannot import what only a later member is made of."""
+    base = small.experiment(small.ONE_LAYER).as_dict()
+    sweep = plan(base, [{}, {"model.mixer": NAME}])
+    folder = SweepFolder(tmp_path / "sweep")
+    open_folder(folder, sweep)
+    known = read_json(folder.provenance)
+    assert list(known["own_code"]) == [NAME]
+    made = command_of(known | {"program": "sweep", "arguments": ["--workdir=a b"]}, "sweep")
+    assert made == f"PYTHONPATH={code} python -m launch.sweep '--workdir=a b'"
 
 
 @pytest.mark.usefixtures("code")

@@ -1,14 +1,13 @@
 """The commands of a run that its page shows: those that go on with it, and make it again."""
 
-import pathlib
 import shlex
-import sys
 
-from mecheval_jax import programs, trust
+from mecheval_jax import programs
 from mecheval_jax.evaluation.verdict.measurement import sites_of_evidence
 from mecheval_jax.interventions.addresses import site_paths
 from mecheval_jax.reporting.html.reading import Reported
-from mecheval_jax.store.provenance import command_of
+from mecheval_jax.store import own_code
+from mecheval_jax.store.provenance import command_of, found_from
 
 
 def commands(run: Reported) -> list[str]:
@@ -19,14 +18,13 @@ def commands(run: Reported) -> list[str]:
     # did not say.
     known = any(argument.lstrip("-").startswith("config") for argument in arguments)
     named = known or "program" in run.provenance
-    made = command_of(run.provenance, "train") if named else None
-    found = [
-        made or f"{programs.command('train')} --config=CONFIG {workdir}",
-        f"{programs.command('intervene')} {workdir}",
-        f"{programs.command('report')} {workdir}",
+    where = own_code.python_path(run.experiment.model.mixer)
+    made = command_of(run.provenance | {"python_path": where}, "train") if named else None
+    return [
+        made or found_from(where, f"{programs.command('train')} --config=CONFIG {workdir}"),
+        found_from(where, f"{programs.command('intervene')} {workdir}"),
+        found_from(where, f"{programs.command('report')} {workdir}"),
     ]
-    where = python_path(run.experiment.model.mixer)
-    return [f"{where}{command}" for command in found]
 
 
 def again(run: Reported) -> list[str]:
@@ -34,29 +32,6 @@ def again(run: Reported) -> list[str]:
     train, intervene, report = commands(run)
     flags = _flags(run)
     return [train, f"{intervene} {flags}" if flags else intervene, report]
-
-
-def python_path(mixer: str) -> str:
-    """How a command begins that has to import mixers of the user's own; empty if none has to.
-
-    Args:
-        mixer: Value of ``model.mixer``, whose modules have been imported.
-    """
-    folders = []
-    for name in trust.imports_of(mixer):
-        module = name.partition(":")[0]
-        file = getattr(sys.modules.get(module), "__file__", None)
-        if file is not None:
-            file = pathlib.Path(file)
-            inside = module.count(".") + (file.name == "__init__.py")  # a package is its folder
-            folders.append(_as_typed(file.parents[inside]))
-    return f"PYTHONPATH={shlex.quote(':'.join(dict.fromkeys(folders)))} " if folders else ""
-
-
-def _as_typed(folder: pathlib.Path) -> str:
-    """A folder as one would type it here: relative where it is below this one."""
-    here = pathlib.Path.cwd()
-    return str(folder.relative_to(here) if folder.is_relative_to(here) else folder)
 
 
 def _flags(run: Reported) -> str:

@@ -18,6 +18,7 @@ import jinja2
 from flax.traverse_util import flatten_dict
 from markupsafe import Markup
 
+from mecheval_jax import programs
 from mecheval_jax.reporting.figures.look import formats
 from mecheval_jax.reporting.html import shades
 from mecheval_jax.reporting.terminal import tables
@@ -71,6 +72,7 @@ def _environment() -> jinja2.Environment:
     digest = hashlib.sha256(script.encode()).digest()
     environment.globals |= {
         "formats": formats,
+        "program": programs.command,
         "told": told,
         "percents": tables.percents,
         "style": Markup((HERE / "style.css").read_text(encoding="utf-8")),

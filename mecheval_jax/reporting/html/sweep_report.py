@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from mecheval_jax import programs
 from mecheval_jax.console import say
 from mecheval_jax.evaluation.representations.mixing_matrices import has_matrices
 from mecheval_jax.files import read_json, write_text
@@ -26,6 +27,7 @@ from mecheval_jax.reporting.table import Table
 from mecheval_jax.store.forms import PROVENANCE
 from mecheval_jax.store.left_out import LeftOut
 from mecheval_jax.store.metrics import Curves, by_member, dev_rows
+from mecheval_jax.store.provenance import found_from
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.status import DAMAGED, NamedStatus, Overview, read_overview
 from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder, confidence_of
@@ -82,6 +84,7 @@ def write_sweep_report(folder: SweepFolder, found: SweepTables) -> None:
         "groups": overview.groups,
         "titles": titles,
         "resume": overview.resume,
+        "program": lambda name: found_from(overview.python_path, programs.command(name)),
         "tables": of,
         "figures": list(_figures(folder, overview, found, curves, of["rises"])),
         "question": question((RunFolder(path) for _, path in best), folder.path),

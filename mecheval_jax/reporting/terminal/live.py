@@ -13,6 +13,7 @@ from mecheval_jax.console import CONSOLE, say
 from mecheval_jax.reporting.terminal.progress import PLAIN_EVERY, Shown
 from mecheval_jax.reporting.terminal.tables import MISSING, output, percent, plain_table
 from mecheval_jax.reporting.terminal.text import Text
+from mecheval_jax.store.provenance import found_from
 from mecheval_jax.store.status import (
     DAMAGED,
     NamedStatus,
@@ -245,7 +246,8 @@ def advice(overview: Overview) -> str:
         if folder.sweep.exists():
             return f"all groups are finished; to write the tables and the report: {command}"
         workdir = shlex.quote(f"--workdir={overview.workdir}")
-        return f"all done; {programs.command('report')} {workdir} shows it"
+        report = found_from(overview.python_path, f"{programs.command('report')} {workdir}")
+        return f"all done; {report} shows it"
     stuck = sum(counts.get(state, 0) for state in ("dead", "failed", "preempted"))
     if "running" in counts:
         return f"{stuck} to be taken up again, by {command}" if stuck else "running"

@@ -1,20 +1,12 @@
 """Commands that a run's page prints are those that make it again."""
 
 import dataclasses
-import importlib
 import shlex
 
 from mecheval_jax.reporting.html import commands, reading
+from mecheval_jax.store import own_code
 from mecheval_jax.store.run_folder import RunFolder
 from tests.support.reported_runs import make_run, table_of
-
-MIXER = """
-from mecheval_jax.mixers.gla import GatedLinearAttention
-
-
-class Own(GatedLinearAttention):
-    pass
-"""
 
 
 def test_interventions_are_given_as_they_were_measured(tmp_path):
@@ -44,15 +36,11 @@ def test_interventions_are_given_as_they_were_measured(tmp_path):
 
 
 def test_a_mixer_of_ones_own_is_found_again(tmp_path, monkeypatch):
-    """Catches a command that cannot import the mixer of its run."""
-    package = tmp_path / "my code" / "inner"
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text("")
-    (package / "own_again.py").write_text(MIXER)
-    monkeypatch.syspath_prepend(package.parent)
-    importlib.import_module("inner.own_again")
-    begins = f"PYTHONPATH={shlex.quote(str(package.parent))} "
-    assert commands.python_path("attention,inner.own_again:Own,inner.own_again:Own") == begins
-    assert commands.python_path("attention") == ""
-    monkeypatch.chdir(tmp_path)
-    assert commands.python_path("inner.own_again:Own") == "PYTHONPATH='my code' "
+    """Catches a command that cannot import the mixer of its run, or names its folder twice."""
+    folder = make_run(tmp_path / "a")
+    run = reading.read(RunFolder(folder), "a")
+    monkeypatch.setattr(own_code, "python_path", lambda mixer: "my code")
+    provenance = run.provenance | {"python_path": "my code"}
+    for command in commands.commands(dataclasses.replace(run, provenance=provenance)):
+        assert command.startswith("PYTHONPATH='my code' python -m launch.")
+        assert command.count("PYTHONPATH") == 1

@@ -148,6 +148,18 @@ def test_no_command_is_given_that_would_not_help(tmp_path):
     assert "Nothing is drawn on the document where no grid" not in text
 
 
+def test_commands_find_mixers_of_ones_own(tmp_path):
+    """Catches a command that ends in an import error when it is pasted."""
+    folder = make_sweep(tmp_path / "own", {"attention": {(1e-3, 0): 0.9}})
+    make_run(folder.group("000_attention_width_16").member(0), interchange=False)
+    known = {"program": "sweep", "arguments": ["--x=1"], "python_path": "my code"}
+    folder.provenance.write_text(json.dumps(known))
+    collect(folder)
+    text = words_of(folder.report.read_text())
+    given = text.count("python -m launch.")
+    assert text.count("PYTHONPATH='my code' python -m launch.") == given > 2
+
+
 def test_a_choice_without_interventions(tmp_path):
     """Catches a page without its question, its machine's rates, or with formats nobody wrote."""
     folder = make_sweep(tmp_path / "chosen", {"attention": {(1e-3, 0): 0.9}})

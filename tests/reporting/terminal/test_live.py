@@ -37,6 +37,8 @@ def test_what_shows_a_run_that_is_done(tmp_path):
     group = NamedStatus("run", "mamba", standing("finished"))
     done = Overview(str(tmp_path / "my run"), [group], None, None, {})
     assert advice(done).endswith(f"launch.report '--workdir={tmp_path / 'my run'}' shows it")
+    own = advice(done._replace(python_path="my code"))
+    assert own.startswith("all done; PYTHONPATH='my code' python -m launch.report ")
 
 
 def test_a_group_that_begins_says_what_it_does():
