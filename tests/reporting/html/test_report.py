@@ -155,18 +155,6 @@ def test_several_runs_without_anything_to_scatter(tmp_path):
     assert "2 runs compared" in html
 
 
-def test_a_grid_without_numbers_is_one_sentence(tmp_path):
-    """Catches a screen of dashes, and a grid with numbers that is lost beside it."""
-    folder = make_run(tmp_path / "one")
-    empty = table_of(corruption="query").assign(value=float("nan"))
-    pd.concat([table_of(), empty]).to_csv(folder / "interchange.csv", index=False)
-    text = words_of(report.write([str(folder)]).read_text())
-    assert text.count("Attribution, query corrupted, restore") == 1
-    assert "Attribution, query corrupted, restore: no number anywhere" in text
-    assert "Attribution, key corrupted, restore: no number" not in text
-    assert text.index("a star where it differs") < text.index("Attribution, key corrupted, restore")
-
-
 MEASURED = """
 import resource, sys, time
 from mecheval_jax.reporting.html import chosen, report, sweep_report

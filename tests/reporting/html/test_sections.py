@@ -31,6 +31,18 @@ def test_report_over_training(tmp_path):
     assert (folder / "figures" / "attribution_over_steps.svg").exists()
 
 
+def test_a_grid_without_numbers_is_one_sentence(tmp_path):
+    """Catches a screen of dashes, and a grid with numbers that is lost beside it."""
+    folder = make_run(tmp_path / "one")
+    empty = table_of(corruption="query").assign(value=float("nan"))
+    pd.concat([table_of(), empty]).to_csv(folder / "interchange.csv", index=False)
+    text = words_of(report.write([str(folder)]).read_text())
+    assert text.count("Attribution, query corrupted, restore") == 1
+    assert "Attribution, query corrupted, restore: no number anywhere" in text
+    assert "Attribution, key corrupted, restore: no number" not in text
+    assert text.index("a star where it differs") < text.index("Attribution, key corrupted, restore")
+
+
 def test_report_shows_slices(tmp_path):
     """Catches slices that are left out, or a bin that is shown as one number."""
     folder = make_run(tmp_path / "run", interchange=False)
