@@ -197,8 +197,8 @@ def _of_sweep(folder: SweepFolder, patience: float) -> Overview:
     best = _best_member(folder, groups, content["members"], left_out)
     program = "choose" if is_choice(folder.path) else "sweep"
     chosen_by = held_by(folder.path, CHOICE)
-    made = _made(folder.provenance, program, left_out)
-    return Overview(str(folder.path), groups, best, made[0], left_out, chosen_by, made[1])
+    resume, python_path = _made(folder.provenance, program, left_out)
+    return Overview(str(folder.path), groups, best, resume, left_out, chosen_by, python_path)
 
 
 def _best_member(
@@ -261,8 +261,8 @@ def _of_run(folder: RunFolder, patience: float) -> Overview:
     groups = [NamedStatus(folder.name, title, status)]
     program = "sweep" if folder.member.exists() else "train"
     left_out = LeftOut(aloud=False)
-    made = _made(folder.provenance, program, left_out)
-    return Overview(str(folder.path), groups, best, made[0], left_out, None, made[1])
+    resume, python_path = _made(folder.provenance, program, left_out)
+    return Overview(str(folder.path), groups, best, resume, left_out, python_path=python_path)
 
 
 def _age(process: int) -> float | None:

@@ -49,7 +49,8 @@ class Pace:
     def take(self, standing: Standing) -> float:
         """The rate with the progress since the previous stop, in steps a second; 0 if unknown."""
         if standing.taken:  # a stretch without any steps says nothing
-            self._rates.append(standing.taken / max(standing.seconds, 1e-9))
+            rate = standing.taken / max(standing.seconds, 1e-9)
+            self._rates = [*self._rates, rate][-STRETCHES:]
         return middle_rate(self._rates)
 
 

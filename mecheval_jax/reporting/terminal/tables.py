@@ -227,7 +227,7 @@ def distractor(evidence: Mapping[str, Any]) -> str:
     row = evidence["distractor"]
     if not row["documents"]:
         return "distractor: no document has an uninvolved token to replace"
-    if row["value"] is None or pd.isna(row["value"]):
+    if pd.isna(row["value"]):
         return "distractor: too little is taken by the pair's corruption to compare with"
     taken = f"{number(row['value'])} {interval(row)}".strip()
     return (
