@@ -11,7 +11,8 @@ Part = TypeVar("Part")
 
 def told(name: str, reason: str) -> str:
     """A part that is left out, with its reason, which may begin with the part's name already."""
-    return reason if reason.startswith(name) else f"{name}: {reason}"
+    begins = reason.startswith(tuple(f"{name}{end}" for end in " /:"))
+    return reason if begins else f"{name}: {reason}"
 
 
 class LeftOut(dict[str, str]):

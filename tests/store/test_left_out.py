@@ -21,6 +21,8 @@ def test_damage_is_noted_and_bugs_are_not_hidden(capsys):
     assert capsys.readouterr().err.count("left out: two: a is damaged") == 1
     left_out.note("runs/a", "runs/a holds no run")  # not told twice
     assert capsys.readouterr().err == "left out: runs/a holds no run\n"
+    left_out.note("a", "answers.npz is damaged")  # a word that begins alike is no name
+    assert capsys.readouterr().err == "left out: a: answers.npz is damaged\n"
     LeftOut(aloud=False).note("two", "b is gone")
     assert capsys.readouterr().err == ""
     with pytest.raises(ZeroDivisionError):
