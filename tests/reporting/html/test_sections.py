@@ -43,6 +43,16 @@ def test_a_grid_without_numbers_is_one_sentence(tmp_path):
     assert text.index("a star where it differs") < text.index("Attribution, key corrupted, restore")
 
 
+def test_stars_are_not_explained_where_no_grid_has_numbers(tmp_path):
+    """Catches a legend of numbers that the page does not have."""
+    folder = make_run(tmp_path / "one")
+    empty = table_of(corruption="query").assign(value=float("nan"))
+    empty.to_csv(folder / "interchange.csv", index=False)
+    text = words_of(report.write([str(folder)]).read_text())
+    assert "Attribution, query corrupted, restore: no number anywhere" in text
+    assert "a star where it differs from 0" not in text
+
+
 def test_report_shows_slices(tmp_path):
     """Catches slices that are left out, or a bin that is shown as one number."""
     folder = make_run(tmp_path / "run", interchange=False)
