@@ -127,12 +127,17 @@ def may_be_wider(
 ) -> bool:
     """Whether one width more than were measured could fit: what it comes beside does.
 
+    It has to be measured as well, which is taken to last as long as it did for each width so far:
+    a budget that is just enough without the further width is not spent on looking at it.
+
     Args:
         request: What is asked for.
         timings: How long all architectures take, at the first widths.
         left: Seconds that are left of the budget; None for no end.
         devices: Number of devices.
     """
+    if left is not None:
+        left -= ((request.budget or left) - left) / len(timings)
     known, steps = tuple(timings), request.experiment.training.steps
     wider = [size for size in sizes_of(request) if len(size.widths) > len(known)]
     beside = [dataclasses.replace(size, widths=known) for size in wider]

@@ -72,6 +72,19 @@ def test_no_width_is_measured_that_cannot_fit():
         assert plans.may_be_wider(asked, {16: OF_WIDTH}, asked.budget) == wider
 
 
+def test_a_just_sufficient_budget_is_not_spent_on_measuring_a_width_more():
+    """Catches a budget that was said to be enough, and is refused since it measured what it had
+    no time for."""
+    asked = dataclasses.replace(REQUEST, rates=REQUEST.rates[:1], seeds=1)
+    least, measuring = plans.seconds_of(plans.sizes_of(asked)[-1], 850, TIMINGS), 30.0
+    for measured_times, wider in ((1.1, False), (1.9, False), (2.1, True)):
+        budget = (least + measured_times * measuring) / plans.TRAINING_SHARE
+        asked = dataclasses.replace(asked, budget=budget)
+        left = budget - measuring
+        assert plans.may_be_wider(asked, {16: OF_WIDTH}, left) == wider
+        assert plans.fit(asked, {16: OF_WIDTH}, left - wider * measuring).size.widths == (16,)
+
+
 def test_less_time_gives_up_more():
     """Catches a plan that does not fit, and one that could have been larger."""
     sizes, spent = plans.sizes_of(REQUEST), 100.0

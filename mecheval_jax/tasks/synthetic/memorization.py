@@ -24,7 +24,7 @@ import numpy as np
 
 from mecheval_jax.array_types import Int, Key
 from mecheval_jax.tasks.base import BOS, Batch
-from mecheval_jax.tasks.floors import with_best
+from mecheval_jax.tasks.floors import majority, with_best
 from mecheval_jax.tasks.synthetic.traceable import SyntheticTask, consecutive
 
 
@@ -96,7 +96,7 @@ class Memorization(SyntheticTask):
     def floors(
         self, key: Key, documents: int = 4096, split: str = "test", *, first: bool = False
     ) -> dict[str, float]:
-        """Of a uniform value, and of the commonest one."""
+        """Of a uniform value, and of the commonest one in training."""
         batch = self.judged(key, documents, split, first)
-        counts = np.bincount(np.ravel(batch.targets), np.ravel(batch.weights))
-        return with_best({"uniform": self.chance, "majority": float(counts.max() / counts.sum())})
+        guessed = majority(self.fitted(key, documents, first), batch)
+        return with_best({"uniform": self.chance, "majority": guessed})

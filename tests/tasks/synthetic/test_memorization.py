@@ -29,13 +29,19 @@ def test_the_table_is_that_of_the_seed():
 
 
 def test_the_commonest_answer_of_the_first_query():
-    """Catches a floor of query 0 that counts the answers of all queries."""
-    task, key = Memorization(queries=4, key_vocabulary=6, value_vocabulary=3), jax.random.key(0)
-    targets = np.asarray(task.sample(key, 50, "test").targets)
-    for first, counted in ((False, targets), (True, targets[:, 0])):
-        expected = np.bincount(counted.ravel()).max() / counted.size
-        assert task.floors(key, 50, first=first)["majority"] == pytest.approx(expected)
-    assert np.bincount(targets[:, 0]).max() / 50 != np.bincount(targets.ravel()).max() / 200
+    """Catches a floor of query 0 that counts the answers of all queries, and one that is counted in
+    the documents that are judged."""
+    task = Memorization(queries=4, key_vocabulary=6, value_vocabulary=5, seed=1)
+    key = jax.random.key(2)  # Training has another commonest answer than what is judged.
+    judged = np.asarray(task.sample(key, 20, "test").targets)
+    train = np.asarray(task.sample(jax.random.fold_in(key, 1), 20, "train").targets)
+    found = []
+    for first, asked in ((False, slice(None)), (True, slice(1))):
+        commonest = np.bincount(train[:, asked].ravel()).argmax()
+        assert commonest != np.bincount(judged[:, asked].ravel()).argmax()
+        found.append((judged[:, asked] == commonest).mean())
+        assert task.floors(key, 20, first=first)["majority"] == pytest.approx(found[-1])
+    assert found[0] != found[1]
 
 
 # Catches a mistake that shows up later as a shape, or never.
