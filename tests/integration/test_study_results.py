@@ -1,7 +1,9 @@
 """`python -m tools.study_results`, and that what it wrote is what stands in the repository."""
 
+import re
 import shutil
 
+import pandas as pd
 import pytest
 
 from configs import recall
@@ -51,6 +53,20 @@ def test_pages_are_those_of_the_tables(tmp_path):
     for name, content in contents(written).items():
         assert (ROOT / name).read_bytes() == content, name
     assert NO_RUN not in (ROOT / "docs" / "results.md").read_text()
+
+
+def test_probabilities_in_the_prose_are_those_of_claims():
+    """Catches a probability that later runs have changed: it is of a finding named beside it."""
+    claims = pd.read_csv(KEPT / "findings" / "claims.csv").query("runs > 0")
+    prose = (ROOT / "docs" / "results.md").read_text()
+    quoted = 0
+    for paragraph in re.split(r"\n(?:\n|\* )", prose):
+        named = {int(one) for one in re.findall(r"finding (\d+)", paragraph)}
+        of_named = claims[claims["finding"].isin(named)][["p_if_false", "p_if_true"]].to_numpy()
+        for p, digits in re.findall(r"p = (0\.(\d+))", paragraph):
+            assert float(p) in of_named.round(len(digits)), paragraph
+            quoted += 1
+    assert quoted
 
 
 @pytest.mark.parametrize("table", sorted(KEPT.glob("*.csv")), ids=lambda path: path.stem)
