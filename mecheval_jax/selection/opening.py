@@ -43,9 +43,9 @@ def planned(folder: ChoiceFolder, request: ChoiceRequest, clock: Deadline) -> Sw
     """The runs: those that the folder is planned for, or as many as fit the budget."""
     # A folder that has a plan goes on with it.
     if folder.sweep.exists():
-        sweep = sweep_in(folder, request.experiment.as_dict()["task"])
+        sweep = sweep_in(folder, {"base": request.experiment.as_dict(), "members": []})
         check_same(folder, sweep, request)
-        folder.note_places(sweep.base["task"])
+        folder.note_places(sweep.as_dict())
         say(f"{folder.path}: going on with {_runs(sweep)}")
         write_json(folder.plan, folder.read_plan() | _costs_asked(request))
         return sweep

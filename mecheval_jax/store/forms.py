@@ -102,6 +102,7 @@ SWEEP = {
     },
     "members": [{"training.steps?": COUNT}],
     "groups": [{"name": str, "title": str, "members": [COUNT]}],
+    "hashes?": [str],
 }
 """``sweep.json``"""
 

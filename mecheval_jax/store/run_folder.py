@@ -253,8 +253,9 @@ class RunFolder(TrainingFolder):
         places: dict[str, str] = {}
         sweep = self.path / "../../../.." / SWEEP_FILE
         if self.member.exists() and sweep.exists() and (fields := fields_of_files(task)):
-            base = read_json(sweep, forms.SWEEP, remedy=AS_IT_WAS)["base"]
-            by_now = task_files.moved(task, base["task"])
+            content = read_json(sweep, forms.SWEEP, remedy=AS_IT_WAS)
+            own = task_files.of_member_folder(content, self.path.resolve().name)
+            by_now = task_files.moved(task, own)
             places |= {name: by_now[name] for name in fields if by_now[name] != task[name]}
         if self.grammar.exists():
             places["grammar_file"] = str(self.grammar)

@@ -23,6 +23,7 @@ Several machines that train a sweep together share the folder, each with groups 
 
 import dataclasses
 import datetime
+import json
 import os
 import pathlib
 import re
@@ -261,7 +262,8 @@ class SweepFolder(Folder):
         """Content of ``sweep.json``.
 
         ``base`` (a config), ``members`` (the changes of each: field -> value) and ``groups``
-        (``name``, ``title`` and numbers of the ``members`` of each).
+        (``name``, ``title`` and numbers of the ``members`` of each); ``hashes``, of the content of
+        each member's files, if they are not those of the base config.
 
         Raises:
             UserError: If the folder holds no sweep, or the file is damaged.
@@ -273,6 +275,9 @@ class SweepFolder(Folder):
         members = len(values["members"])
         if not values["groups"]:
             raise damaged(self.sweep, "it has no groups", AS_IT_WAS)
+        if "hashes" in values and len(values["hashes"]) != members:
+            what = f"it has {len(values['hashes'])} hashes of {members} members"
+            raise damaged(self.sweep, what, AS_IT_WAS)
         for group in values["groups"]:
             # Its name is a folder's: one that leads elsewhere is nobody's.
             if not PLAIN.fullmatch(group["name"]):
@@ -283,15 +288,17 @@ class SweepFolder(Folder):
         return values
 
     @by_main
-    def note_places(self, task: Mapping[str, Any]) -> None:
+    def note_places(self, moved: Mapping[str, Any]) -> None:
         """Note where the files of the sweep lie by now, for itself and for all of its members.
 
         Args:
-            task: Section ``task`` of the base config, with these places.
+            moved: Content of ``sweep.json`` with these places.
         """
-        content = self.read()
-        if content["base"]["task"] != task:
-            write_json(self.sweep, content | {"base": content["base"] | {"task": task}})
+        content, places = self.read(), json.loads(json.dumps(moved))
+        base = content["base"] | {"task": places["base"]["task"]}
+        own = {name: places[name] for name in ("members", "hashes") if name in places}
+        if (noted := content | own | {"base": base}) != content:
+            write_json(self.sweep, noted)
 
     def groups(self) -> list[GroupFolder]:
         """The folders of all groups, in order.

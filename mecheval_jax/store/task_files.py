@@ -13,10 +13,32 @@ from typing import Any
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import Experiment
-from mecheval_jax.tasks import content_of, fields_of_files, files_of
+from mecheval_jax.tasks import content_of, fields_of_files, files_of, with_content
 
 _said: set[tuple[str, ...]] = set()
 """Folders, and places of files, of which it was said that these are read instead."""
+
+
+def of_member(content: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """Section ``task`` of a member, with the hash that its files must have.
+
+    Args:
+        content: Content of a sweep's ``sweep.json``.
+        number: Number of the member.
+    """
+    changes, hashes = content["members"][number], content.get("hashes")
+    own = {
+        name.removeprefix("task."): value
+        for name, value in changes.items()
+        if name.startswith("task.")
+    }
+    return with_content(content["base"]["task"] | own, hashes[number] if hashes else "")
+
+
+def of_member_folder(content: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The same of a member whose folder has this name; that of the base config, if none has."""
+    known = name.isdecimal() and int(name) < len(content["members"])
+    return of_member(content, int(name)) if known else dict(content["base"]["task"])
 
 
 def moved(task: Mapping[str, Any], given: Any) -> dict[str, Any]:

@@ -23,8 +23,8 @@ from mecheval_jax.errors import UserError, choose
 from mecheval_jax.experiment import Experiment, difference_words, differences
 from mecheval_jax.fields import pythons_own
 from mecheval_jax.store.sweep_folder import SweepFolder
-from mecheval_jax.store.task_files import moved, other_content
-from mecheval_jax.tasks import files_of
+from mecheval_jax.store.task_files import moved, of_member, other_content
+from mecheval_jax.tasks import content_of, files_of, with_content
 from mecheval_jax.training.state import HYPERPARAMETERS
 
 
@@ -63,15 +63,18 @@ class Sweep:
         base: Config that the members change, as plain values.
         changes: Changes of each member.
         groups: Groups of one shape each, in the order of their first members.
+        hashes: Hash of the content of each member's files; empty if they read none, or all read
+            those of the base config, which has the hash then.
     """
 
     base: dict[str, Any]
     changes: tuple[Changes, ...]
     groups: tuple[GroupPlan, ...]
+    hashes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for ``sweep.json``."""
-        return {
+        values = {
             "base": self.base,
             "members": list(self.changes),
             "groups": [
@@ -79,6 +82,7 @@ class Sweep:
                 for group in self.groups
             ],
         }
+        return values | ({"hashes": list(self.hashes)} if self.hashes else {})
 
     @property
     def experiments(self) -> list[Experiment]:
@@ -140,12 +144,15 @@ def shape_of(experiment: Experiment) -> Experiment:
     return dataclasses.replace(experiment, training=training)
 
 
-def plan(base: ConfigDict | Mapping[str, Any], changes: Sequence[Changes]) -> Sweep:
+def plan(
+    base: ConfigDict | Mapping[str, Any], changes: Sequence[Changes], hashes: Sequence[str] = ()
+) -> Sweep:
     """Build every run, and group those of one shape.
 
     Args:
         base: Config that is changed.
         changes: Changes of each member, field -> value.
+        hashes: Hash that the content of each member's files must have; empty if it may be any.
 
     Raises:
         UserError: If there are no members, a field is not in the config, a value is not possible,
@@ -163,6 +170,8 @@ def plan(base: ConfigDict | Mapping[str, Any], changes: Sequence[Changes]) -> Sw
         try:
             changed, values = changed_sections(sections, change)
             typed.append(values)
+            if hashes:
+                changed["task"] = with_content(changed["task"], hashes[number])
             shape = json.dumps({**changed, "training": None}, sort_keys=True, default=str)
             if shape not in built:
                 built[shape] = Experiment.from_config(changed)
@@ -190,8 +199,10 @@ def plan(base: ConfigDict | Mapping[str, Any], changes: Sequence[Changes]) -> Sw
             title += f" ({index})"
         plans.append(GroupPlan(_name(index, shape), title, tuple(numbers), own))
     base_as_json_has_it = json.loads(json.dumps(sections))
-    base_as_json_has_it["task"] |= _hash_of_files(sections["task"], experiments)
-    return Sweep(base_as_json_has_it, tuple(typed), tuple(plans))
+    base_as_json_has_it["task"] |= (of_all := _hash_of_files(sections["task"], experiments))
+    of_each = tuple(content_of(experiment.as_dict()["task"]) for experiment in experiments)
+    own = of_each if any(of_each) and not of_all else ()
+    return Sweep(base_as_json_has_it, tuple(typed), tuple(plans), own)
 
 
 def _as_computed(value: Any) -> Any:
@@ -273,7 +284,7 @@ def open_folder(folder: SweepFolder, sweep: Sweep, *, here: bool = True) -> None
     content = folder.open(sweep.as_dict(), sweep.groups[0].experiments[0], here=here)
     if content == sweep.as_dict():
         return
-    there = sweep_in(folder, sweep.base["task"])
+    there = sweep_in(folder, sweep.as_dict())
     ours, theirs = sweep.experiments, there.experiments
     if len(ours) != len(theirs):
         what = f"{len(theirs)} members there and {len(ours)} here"
@@ -284,25 +295,38 @@ def open_folder(folder: SweepFolder, sweep: Sweep, *, here: bool = True) -> None
         what = "" if numbers[0] == numbers[1] else "the same members, in another order"
     if what:
         raise _is_another(folder, what)
-    folder.note_places(there.base["task"])
+    folder.note_places(there.as_dict())
 
 
-def sweep_in(folder: SweepFolder, task: Mapping[str, Any]) -> Sweep:
-    """The sweep of a folder, with its files where a user's own config has the same content.
+def sweep_in(folder: SweepFolder, given: Mapping[str, Any]) -> Sweep:
+    """The sweep of a folder, with its files where a user's own sweep has the same content.
 
     Args:
         folder: Folder of the sweep.
-        task: Section ``task`` of that config, with the hash of its files.
+        given: Content of a ``sweep.json`` for that user's sweep, of which the files count: those of
+            the base config and, if there are as many members, of each member.
 
     Raises:
-        UserError: As of `plan_of`; and if that config has files of another content.
+        UserError: As of `plan_of`; and if the user's sweep has files of another content.
     """
     content = folder.read()
-    base = content["base"]
-    if other := other_content(base["task"], task):
+    base, task = content["base"], given["base"]["task"]
+    other = other_content(base["task"], task)
+    members = content["members"]
+    if len(members) == len(given["members"]):
+        sections = [(of_member(content, n), of_member(given, n)) for n in range(len(members))]
+        other = other or next(filter(None, itertools.starmap(other_content, sections)), [])
+        places = [
+            {f"task.{name}": value for name, value in moved(*both).items()} for both in sections
+        ]
+        members = [
+            {name: place.get(name, value) for name, value in changes.items()}
+            for changes, place in zip(members, places, strict=True)
+        ]
+    if other:
         raise _is_another(folder, "; ".join(other))
     found = {**base, "task": moved(base["task"], task)}
-    return plan_of({**content, "base": found}, folder.sweep)
+    return plan_of({**content, "base": found, "members": members}, folder.sweep)
 
 
 def _is_another(folder: SweepFolder, what: str) -> UserError:
@@ -321,13 +345,8 @@ def plan_of(content: Mapping[str, Any], source: pathlib.Path) -> Sweep:
     Raises:
         UserError: If it is damaged, or would run code of its own (`trust`).
     """
-    base = content["base"]
-    for changes in ({}, *content["members"]):
+    base, members = content["base"], content["members"]
+    for number, changes in enumerate(members):
         trust.check(changes.get("model.mixer", base["model"].get("mixer")), source)
-        of_task = {
-            name.removeprefix("task."): value
-            for name, value in changes.items()
-            if name.startswith("task.")
-        }
-        trust.check_files(files_of({**base["task"], **of_task}), source)
-    return plan(content["base"], content["members"])
+        trust.check_files(files_of(of_member(content, number)), source)
+    return plan(base, members, content.get("hashes", ()))

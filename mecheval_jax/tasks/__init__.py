@@ -68,6 +68,17 @@ def content_of(values: Any) -> str:
     return found if isinstance(found, str) else ""
 
 
+def with_content(values: Mapping[str, Any], content: str) -> dict[str, Any]:
+    """A ``task`` section with the hash that the content of its files must have.
+
+    Args:
+        values: The section.
+        content: The hash; empty if its files may have any content, or if it has none.
+    """
+    task = _kind(values)
+    return {**values, task.hash_field: content} if task is not None and content else {**values}
+
+
 def fields_of_files(values: Any) -> list[str]:
     """Fields of the ``task`` section that name files whose content has a hash; none without it.
 

@@ -53,8 +53,10 @@ def test_where_files_lie_by_now(sweep):
     """Catches another field of the sweep that is changed with it, and a file that is written again
     though nothing has moved."""
     before, written = sweep.read(), sweep.sweep.stat().st_mtime_ns
-    sweep.note_places(before["base"]["task"])
+    sweep.note_places(before)
     assert sweep.sweep.stat().st_mtime_ns == written
     task = before["base"]["task"] | {"path": "/elsewhere"}
-    sweep.note_places(task)
-    assert sweep.read() == before | {"base": before["base"] | {"task": task}}
+    members = [{**one, "task.path": "/there"} for one in before["members"]]
+    places = {"members": members, "hashes": ["x"] * len(members)}
+    sweep.note_places(places | {"base": {"task": task}})
+    assert sweep.read() == before | places | {"base": before["base"] | {"task": task}}

@@ -137,6 +137,41 @@ def test_a_sweep_goes_on_with_its_file_where_that_is_now(kind, tmp_path):
     assert {path_of(one) for one in (*again.experiments, member.experiment())} == {str(new)}
 
 
+def test_a_sweep_over_several_files(kind, tmp_path):
+    """Catches a file of one member that changed without a word, and a sweep over files that none
+    of them can be moved from."""
+    make, file, other = kind
+    base, folder = make(file).as_dict(), SweepFolder(tmp_path / "sweep")
+    field = "grammar_file" if "grammar_file" in base["task"] else "path"
+    base["task"][make(file).task.hash_field] = ""  # as in a config
+
+    def sweep(*files):
+        return plan(base, [{f"task.{field}": str(one)} for one in files])
+
+    planned = sweep(file, other)
+    open_folder(folder, planned)
+    open_folder(folder, sweep(file, other))
+    assert plan_of(folder.read(), folder.sweep) == planned
+    member = RunFolder(folder.group(planned.groups[-1].name).member(1))
+    member.open_as_member(planned.experiments[-1], 0, 1, [])
+    member.grammar.unlink(missing_ok=True)
+    # Another content at the same place.
+    kept = other.read_text()
+    other.write_text(file.read_text() + " \n")
+    with pytest.raises(UserError, match=r"member 1 .*(is not what it was|than it did before)"):
+        plan_of(folder.read(), folder.sweep)
+    with pytest.raises(UserError, match=f"another sweep .{other} has another content than it had"):
+        open_folder(folder, sweep(file, other))
+    # The same content at another place.
+    other.write_text(kept)
+    new = other.rename(tmp_path / "moved.jsonl")
+    open_folder(folder, sweep(file, new))
+    again = plan_of(folder.read(), folder.sweep)
+    assert [path_of(one) for one in again.experiments] == [str(file), str(new)]
+    assert path_of(member.experiment()) == str(new)
+    open_folder(folder, sweep(file, new))
+
+
 def test_what_is_read_instead_is_said_once(tmp_path, monkeypatch, capsys):
     """Catches a line for each of the many times that one program reads a folder."""
     (tmp_path / "here").mkdir()
