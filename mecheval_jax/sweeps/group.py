@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,9 +11,15 @@ from mecheval_jax import machine
 from mecheval_jax.console import say
 from mecheval_jax.errors import Interrupted, Stopped, UserError, choose
 from mecheval_jax.evaluation.subject import Subject, documents_of
-from mecheval_jax.evaluation.verdict.measurement import plan_verdict, sites_of_evidence
+from mecheval_jax.evaluation.verdict.measurement import (
+    VerdictMeasurement,
+    plan_verdict,
+    sites_of_evidence,
+    why_not_judged,
+)
 from mecheval_jax.partitioning.devices import device_name
 from mecheval_jax.partitioning.multihost import fetch
+from mecheval_jax.programs import command
 from mecheval_jax.store.metrics import Writer, dev_rows, open_writers
 from mecheval_jax.store.results import MemberResult, record_group
 from mecheval_jax.store.sweep_folder import GroupFolder, GroupStatus
@@ -158,6 +164,8 @@ class _GroupRun:
         Raises:
             Interrupted: If SIGTERM or Ctrl-C came; what was trained is saved.
         """
+        if not self.ensemble.task.traceable:
+            self._measurement()  # refuses what documents of a file do not allow before training
         self.programs.strategy = self._strategy()
         if preemption.requested():  # compiling and measuring may have taken minutes
             raise Stopped
@@ -207,6 +215,41 @@ class _GroupRun:
         at_once = self.options.at_once
         return at_once is None or kept == Strategy("vmap", min(at_once, self.programs.on_each))
 
+    def _measurement(self) -> tuple[list[Subject], VerdictMeasurement, list[Any]]:
+        """Subjects of all members, what is measured of each, and its arrays.
+
+        Members are judged by one program, so that none has a verdict where documents of one cannot
+        be judged: which are drawn is a matter of the seed of its data.
+
+        Raises:
+            UserError: If documents do not have what is to be measured.
+        """
+        experiments, level = self.plan.experiments, self.options.interventions
+        by_seed = {e.training.data_seed: e for e in experiments}
+        batches = self.ensemble.batches(lambda seed: documents_of(by_seed[seed]))
+        sites = SITES[level]
+        if sites is None:
+            sites = sites_of_evidence(experiments[0].model, self.options.further)
+        subjects = [  # without parameters, which stay on their devices
+            Subject.of(experiment, None, batch)
+            for experiment, batch in zip(experiments, batches, strict=True)
+        ]
+        verdict = level != "none" and not any(why_not_judged(s.task, s.batch) for s in subjects)
+        plans = [plan_verdict(subject, sites, verdict=verdict) for subject in subjects]
+        return subjects, plans[0][0], [arrays for _, arrays in plans]
+
+    def _why_not_judged(self, subjects: Sequence[Subject]) -> str:
+        """Why members have no verdict, and which of them could have one alone."""
+        reasons = [why_not_judged(subject.task, subject.batch) for subject in subjects]
+        found = next(filter(None, reasons))
+        lacking = [n for n, why in zip(self.plan.members, reasons, strict=True) if why]
+        if len(lacking) == len(reasons):
+            return found
+        return (
+            f"{found}, in documents of member {', '.join(map(str, lacking))}; "
+            f"{command('intervene')} judges the others, one by one"
+        )
+
     def conclude(self, members: TrainState) -> None:
         """Compute answers, interventions and verdicts of all members as one program."""
         experiments = self.plan.experiments
@@ -215,17 +258,9 @@ class _GroupRun:
             f"{'answers, interventions and verdicts' if verdict else 'answers'} of "
             f"{len(experiments)} members on {experiments[0].evaluation.documents} documents each"
         )
-        by_seed = {e.training.data_seed: e for e in experiments}
-        batches = self.ensemble.batches(lambda seed: documents_of(by_seed[seed]))
-        sites = SITES[self.options.interventions]
-        if sites is None:
-            sites = sites_of_evidence(experiments[0].model, self.options.further)
-        subjects = [  # without parameters, which stay on their devices
-            Subject.of(experiment, None, batch)
-            for experiment, batch in zip(experiments, batches, strict=True)
-        ]
-        plans = [plan_verdict(subject, sites, verdict=verdict) for subject in subjects]
-        measurement, arrays = plans[0][0], [arrays for _, arrays in plans]
+        subjects, measurement, arrays = self._measurement()
+        if verdict and measurement.controls is None:
+            self.say(f"no verdict: {self._why_not_judged(subjects)}")
 
         def one(state: TrainState, arrays: Any) -> Any:
             return measurement.on_device(state.params, arrays)

@@ -11,13 +11,17 @@ import pytest
 
 from mecheval_jax import runs
 from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.subject import documents_of
+from mecheval_jax.evaluation.verdict.measurement import why_not_judged
 from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
 from mecheval_jax.sweeps import run as sweeps
 from mecheval_jax.sweeps.group import Options
+from mecheval_jax.sweeps.plan import plan
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.ensemble import strategy_choice
 from mecheval_jax.training.ensemble.strategy import Strategy
 from tests.support import small
+from tests.support.document_lines import write
 from tests.support.pages import words_of
 from tests.support.whole_sweeps import CHANGES, OPTIONS, SHAPE, member, run
 
@@ -204,3 +208,65 @@ def test_another_strategy_for_a_group_that_was_begun(finished, tmp_path, capsys)
         assert not run(folder.path, options=options).failed
         assert group.read_strategy() == strategy
         assert said in capsys.readouterr().err
+
+
+ENDING = "Oslo B7 ? B7 Oslo x0 y0 end"
+
+VERDICT = Options(strategy="vmap", interventions="verdict")
+
+
+def document(number, key_first=False, **roles):
+    """A document with a pair, mostly its value first, and one question about it."""
+    pair = [f"B{number % 7}", ("Oslo", "Lima", "Rome")[number % 3]]
+    words = pair if key_first else pair[::-1]
+    text = " ".join([*words, "?", *pair, f"x{number % 9} y{number // 9}", "end"])
+    at = len(" ".join(words)) + 3
+    spans = {
+        name: [text.index(word), text.index(word) + len(word)]
+        for name, word in (("key", pair[0]), ("value", pair[1]))
+    }
+    query = {"query": [at, at + 2], "answer": [at + 3, at + 3 + len(pair[1])]} | spans | roles
+    return json.dumps({"text": text, "queries": [query]})
+
+
+def without_key(line):
+    values = json.loads(line)
+    del values["queries"][0]["key"]
+    return json.dumps(values)
+
+
+def of_documents(path, *roles, **training):
+    task = {"name": "documents", "path": str(path), "dev": 0.2, "test": 0.4}
+    evaluation = {"documents": 6, "roles": roles, "corruptions": ("value",), "resamples": 50}
+    options = {f"evaluation.{name}": value for name, value in evaluation.items()}
+    fixed = {"training.evaluation_documents": 2, "model.max_length": 16, "task": task}
+    return small.experiment(small.ONE_LAYER | fixed | options, steps=1, **training)
+
+
+def test_documents_of_one_member_that_cannot_be_judged(tmp_path, capsys):
+    """Catches a group that fails at its end for good, since its members' programs differ."""
+    lines = [document(i, key_first=i % 20 == 5) for i in range(80)]
+    lines[::40] = map(without_key, lines[::40])  # so that no key can be replaced anywhere
+    made = of_documents(write(tmp_path, *lines), "value", "query")
+    seeds = {}
+    for seed in range(20):
+        one = of_documents(tmp_path / "documents.jsonl", "value", "query", data_seed=seed)
+        seeds.setdefault(bool(why_not_judged(one.task, documents_of(one))), seed)
+    changes = [{"training.data_seed": seeds[lacks]} for lacks in (False, True)]
+    outcome = sweeps.run_sweep(plan(made.as_dict(), changes), tmp_path / "sweep", VERDICT)
+    assert not outcome.failed
+    told = capsys.readouterr().err
+    assert "no verdict: the key, earlier token of a pair, cannot be replaced" in told
+    assert "in documents of member 1; " in told
+    summaries = sorted((tmp_path / "sweep").glob("groups/*/members/*/summary.json"))
+    assert ["verdict" in json.loads(path.read_text()) for path in summaries] == [False, False]
+
+
+def test_a_role_behind_the_question_is_refused_before_training(tmp_path, capsys):
+    """Catches members that are trained to their ends, and cannot be measured then."""
+    late = {"closing": [len(ENDING) - 3, len(ENDING)]}
+    made = of_documents(write(tmp_path, *(document(i, roles=late) for i in range(80))), "closing")
+    both = plan(made.as_dict(), [{"training.data_seed": 0}, {"training.data_seed": 1}])
+    assert sweeps.run_sweep(both, tmp_path / "sweep", Options(strategy="vmap")).failed
+    assert "role 'closing' lies after the query" in capsys.readouterr().err
+    assert not list((tmp_path / "sweep").glob("groups/*/checkpoints/*"))
