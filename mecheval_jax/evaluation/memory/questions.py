@@ -8,7 +8,7 @@ from mecheval_jax.array_types import Array, Int
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.memory.sizes import resized
 from mecheval_jax.evaluation.subject import Subject
-from mecheval_jax.tasks.base import Batch, Task
+from mecheval_jax.tasks.base import ABSENT, Batch, Task
 from mecheval_jax.tasks.geometry import PAIR
 from mecheval_jax.training.data import evaluation_batch
 
@@ -16,10 +16,13 @@ from mecheval_jax.training.data import evaluation_batch
 def asked_pairs(subject: Subject, pairs: int, documents: int) -> Batch:
     """Documents of the subject's task that ask for at least this many pairs, each written once.
 
+    In documents of one's own a pair may be asked twice, and a question be about none.
+
     Args:
         subject: Model and its task, which may ask fewer questions.
-        pairs: Least number of questions.
-        documents: Greatest number of documents; those that ask fewer are left out of them.
+        pairs: Least number of questions, the first of each document, about as many pairs.
+        documents: Greatest number of documents; those whose first questions are about fewer pairs
+            are left out of them.
 
     Raises:
         UserError: If the task cannot ask several pairs, each by its key's token.
@@ -27,13 +30,19 @@ def asked_pairs(subject: Subject, pairs: int, documents: int) -> Batch:
     task, evaluation = task_asking(subject, pairs), subject.evaluation
     count = min(documents, evaluation.documents)
     batch = evaluation_batch(task, subject.data_seed, count, evaluation.split)
-    enough = np.asarray((batch.weights[:, :pairs] > 0).sum(axis=1)) == pairs
+    keys, values = (np.asarray(batch.roles[role])[:, :pairs] for role in PAIR)
+    is_asked = (np.asarray(batch.weights)[:, :pairs] > 0) & (keys != ABSENT) & (values != ABSENT)
+    enough = is_asked.sum(axis=1) == pairs
+    enough &= np.array([len({*row}) == pairs for row in keys.tolist()], bool)
     if not enough.any():
-        raise UserError(f"no {pairs} pairs to ask for: documents of this task ask fewer")
+        raise UserError(
+            f"no {pairs} pairs to ask for: the first {pairs} questions of each document are about "
+            "fewer"
+        )
     batch = jax.tree.map(lambda leaf: leaf[enough], batch)
     asked = jnp.take_along_axis(batch.tokens, batch.query_positions, axis=1)[:, :pairs]
-    keys = jnp.take_along_axis(batch.tokens, jnp.maximum(batch.roles["key"], 0), axis=1)[:, :pairs]
-    if getattr(task, "question", 1) > 1 or not bool((asked == keys).all()):
+    named = jnp.take_along_axis(batch.tokens, batch.roles["key"], axis=1)[:, :pairs]
+    if getattr(task, "question", 1) > 1 or not bool((asked == named).all()):
         raise UserError("pairs cannot be asked one by one: a question is not the key's token alone")
     return batch
 

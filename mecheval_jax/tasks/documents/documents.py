@@ -171,6 +171,11 @@ class Documents(HostTask, Section, section="task"):
         return 1 + self._file.last_query + 1
 
     @property
+    def question(self) -> int:
+        """Greatest number of tokens of a key, by which it is asked for."""
+        return self._file.key_tokens
+
+    @property
     def usual_length(self) -> int:
         """Median length in tokens of the file's documents, with bos and eos."""
         return int(np.median(self._file.lengths)) + 2

@@ -39,6 +39,7 @@ class DocumentFile:
         vocabulary: Vocabulary of the train documents and their answers.
         queries: Greatest number of queries of a document.
         last_query: Last position of any query, bos not counted.
+        key_tokens: Greatest number of tokens of a key.
         role_names: ``key``, ``value`` and named roles that some query has, in this order.
         without: Number of the first line whose first query lacks ``key`` or ``value``, by role;
             a role that no first query lacks is left out.
@@ -59,6 +60,7 @@ class DocumentFile:
     vocabulary: Vocabulary
     queries: int
     last_query: int
+    key_tokens: int
     role_names: tuple[str, ...]
     without: dict[str, int]
     answers: frozenset[Symbol]

@@ -71,6 +71,7 @@ class DocumentQuery:
         answer: Symbol of the answer.
         answer_position: Position of the answer after the query; None if it is not there.
         roles: Positions of ``key``, ``value`` and the roles that the line names.
+        key_tokens: Number of tokens of the key; 1 without one.
         behind: Positions of the roles of `DERIVED`, without those that would fall on a token of the
             key, or not lie before all tokens of the query and of a role ``divider``.
     """
@@ -79,6 +80,7 @@ class DocumentQuery:
     answer: Symbol
     answer_position: int | None
     roles: Mapping[str, int]
+    key_tokens: int
     behind: Mapping[str, int]
 
 
@@ -259,7 +261,9 @@ class _Asking:
             self._try(self._check_value, self._symbols[roles["value"]], answer[0])
         if self._reasons or answer is None:
             raise BadLine(self._reasons)
-        return DocumentQuery(position, *answer, roles, _behind(roles.get("value"), spans))
+        key_tokens = spans["key"].last - spans["key"].first + 1 if "key" in spans else 1
+        behind = _behind(roles.get("value"), spans)
+        return DocumentQuery(position, *answer, roles, key_tokens, behind)
 
     def _named(self) -> dict[str, CharacterSpan]:
         """Places of the roles that the line names, by name."""

@@ -140,7 +140,7 @@ class _Scanner:
         self._classes: dict[str, set[Symbol]] = {role: set() for role in PAIR}
         self._roles: set[str] = set()
         self._without: dict[str, int] = {}
-        self._queries = self._last_query = 0
+        self._queries = self._last_query = self._key_tokens = 0
         self._names = array.array("Q")  # hashes that tell documents with their queries apart
         self._unclear = array.array("q")  # documents by number
         # Of documents of dev and test whose asked key no train document had so far: number, key,
@@ -200,6 +200,7 @@ class _Scanner:
         self._roles.update(*(question.roles for question in questions))
         self._queries = max(self._queries, len(questions))
         self._last_query = max(self._last_query, *(q.position for q in questions), 0)
+        self._key_tokens = max(self._key_tokens, *(q.key_tokens for q in questions), 1)
 
     def _note_key(self, number: int, document: Document, split: int) -> None:
         """Record whether the key of the first query may be an unknown token among others."""
@@ -249,6 +250,7 @@ class _Scanner:
             vocabulary=Vocabulary(self._symbols),
             queries=self._queries,
             last_query=self._last_query,
+            key_tokens=self._key_tokens,
             role_names=tuple(sorted(self._roles, key=lambda name: (name not in PAIR, name))),
             without=self._without,
             answers=frozenset(self._answers),

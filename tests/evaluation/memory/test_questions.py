@@ -1,13 +1,17 @@
 """Documents asked for several pairs, one at a time."""
 
+import json
+
 import numpy as np
 import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.memory.questions import asked_pairs, asking
+from mecheval_jax.tasks.documents.documents import Documents
 from mecheval_jax.tasks.synthetic.compression import Compression
 from mecheval_jax.tasks.synthetic.multi_query_recall import MultiQueryRecall
 from mecheval_jax.tasks.synthetic.two_token_recall import CompositionalRecall
+from tests.support.document_lines import write
 from tests.support.planted_memory import RECALL, lively
 
 
@@ -62,3 +66,41 @@ def test_documents_that_cannot_be_asked(task, pairs, message):
     """Catches questions about nothing, and of half a key."""
     with pytest.raises(UserError, match=message):
         asked_pairs(lively("gla", task), pairs, 8)
+
+
+def of_lines(folder, keys, asked, lacking=()):
+    """A task of documents of five pairs, of which these are asked; roles that a question lacks."""
+    lines = []
+    for i in range(30):
+        pairs = [(key, f"v{(i + n) % 7}") for n, key in enumerate(keys)]
+        words, questions = " , ".join(f"{key} {value}" for key, value in pairs), []
+        text = " ".join([words, "?", *(keys[n] for n in asked), f"n{i}"])
+        at = len(words) + 3
+        for number, n in enumerate(asked):
+            key, value = pairs[n]
+            begins = text.index(key)
+            spans = {"key": [begins, begins + len(key)]}
+            spans["value"] = [spans["key"][1] + 1, spans["key"][1] + 1 + len(value)]
+            given = {role: span for role, span in spans.items() if (number, role) not in lacking}
+            questions.append({"query": [at, at + len(key)], "answer": value, **given})
+            at += len(key) + 1
+        lines.append(json.dumps({"text": text, "queries": questions}))
+    return Documents(path=write(folder, *lines), dev=0.1, test=0.4)
+
+
+def test_pairs_of_documents_of_ones_own(tmp_path):
+    """Catches a pair that is its own donor, a question about no pair, and half of a key."""
+    keys = [f"k{n}" for n in range(5)]
+    batch = asked_pairs(lively("gla", of_lines(tmp_path, keys, (3, 0, 2, 4, 4))), 4, 8)
+    named = np.take_along_axis(np.asarray(batch.tokens), np.asarray(batch.roles["key"]), 1)
+    assert all(len({*row[:4]}) == 4 for row in named.tolist())
+    for asked, lacking in (
+        ((3, 0, 3, 2), ()),
+        ((3, 0, 2, 4), ((2, "key"), (2, "value"))),
+        ((3, 0, 2, 4), ((1, "value"),)),
+    ):
+        with pytest.raises(UserError, match="the first 4 questions of each document are about few"):
+            asked_pairs(lively("gla", of_lines(tmp_path, keys, asked, lacking)), 4, 8)
+    long = [f"red {key}" for key in keys]
+    with pytest.raises(UserError, match="a question is not the key's token alone"):
+        asked_pairs(lively("gla", of_lines(tmp_path, long, (3, 0, 2, 4))), 4, 8)
