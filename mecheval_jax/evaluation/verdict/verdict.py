@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.evaluation.config import RESTORE, EvaluationConfig
 from mecheval_jax.evaluation.patching.effects import SMALLEST_GAP
 from mecheval_jax.evaluation.verdict import rule
 from mecheval_jax.evaluation.verdict.evidence import FEWEST_DOCUMENTS, Evidence, EvidenceCell
@@ -280,13 +280,20 @@ def _binding(
 ) -> str | None:
     """Position at which a convolution forms the pair, in the layers that the class allows.
 
-    Local operations behind the cut at which routes are mixed restore what they read there.
+    Local operations behind the cut at which routes are mixed, or at which the pair is bound,
+    restore what they read there.
     """
     if name == "direct_retrieval":
         return NO_BINDING  # the rule has excluded it
+    bound = [
+        cell.layer
+        for cell, estimate in zip(evidence.cells, shares, strict=True)
+        if (cell.kind, cell.direction, cell.role) == (STREAM, RESTORE, "pair")
+        and estimate.value > rule.RESTORED
+    ]
     places = {
         "convolutional_binding": range(layer, layer + 1),
-        "induction": range(layer),  # bound before the layer that looks up
+        "induction": range(min([layer, *bound])),
         "mixed": range(layer + (step == "two_routes_inside")),
     }
     if name not in places:

@@ -144,6 +144,11 @@ def test_a_pair_that_stands_at_the_cut_was_formed_below_it(layer, binding):
     shares |= {(layer, role, "local"): 0.6 for role in ("pair", "value")}
     verdict = verdict_on(shares, local=(layer,))
     assert (verdict.verdict, verdict.layer, verdict.binding) == ("mixed", 1, binding)
+    # The same where the pair is looked up in a later layer.
+    shares = {(cut, "pair"): 1.0 for cut in (1, 2)}
+    shares |= {(layer, role, "local"): 0.9 for role in ("pair", "value")}
+    verdict = verdict_on(shares, layers=3, local=(layer,))
+    assert (verdict.verdict, verdict.layer, verdict.binding) == ("induction", 2, binding)
 
 
 def test_a_layer_below_that_retrieves_raw_pairs_is_a_second_route():
