@@ -297,6 +297,8 @@ class SweepFolder(Folder):
         content, places = self.read(), json.loads(json.dumps(moved))
         base = content["base"] | {"task": places["base"]["task"]}
         own = {name: places[name] for name in ("members", "hashes") if name in places}
+        pairs = zip(content["groups"], places["groups"], strict=True)
+        own["groups"] = [{**group, "title": now["title"]} for group, now in pairs]
         if (noted := content | own | {"base": base}) != content:
             write_json(self.sweep, noted)
 

@@ -32,7 +32,8 @@ def of_member(content: Mapping[str, Any], number: int) -> dict[str, Any]:
         for name, value in changes.items()
         if name.startswith("task.")
     }
-    return with_content(content["base"]["task"] | own, hashes[number] if hashes else "")
+    known = hashes is not None and number < len(hashes)
+    return with_content(content["base"]["task"] | own, hashes[number] if known else "")
 
 
 def of_member_folder(content: Mapping[str, Any], name: str) -> dict[str, Any]:

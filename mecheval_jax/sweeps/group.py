@@ -246,8 +246,8 @@ class _GroupRun:
         if len(lacking) == len(reasons):
             return found
         return (
-            f"{found}, in documents of member {', '.join(map(str, lacking))}; "
-            f"{command('intervene')} judges the others, one by one"
+            f"{found}, in documents of {len(lacking)} of {len(reasons)} members, of which "
+            f"{lacking[0]} is one; {command('intervene')} judges the others, one by one"
         )
 
     def conclude(self, members: TrainState) -> None:

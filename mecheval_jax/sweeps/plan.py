@@ -22,9 +22,11 @@ from mecheval_jax.changes import (
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.experiment import Experiment, difference_words, differences
 from mecheval_jax.fields import pythons_own
+from mecheval_jax.files import read_json
+from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.store.task_files import moved, of_member, other_content
-from mecheval_jax.tasks import content_of, files_of, with_content
+from mecheval_jax.tasks import content_of, fields_of_files, files_of, with_content
 from mecheval_jax.training.state import HYPERPARAMETERS
 
 
@@ -286,9 +288,7 @@ def open_folder(folder: SweepFolder, sweep: Sweep, *, here: bool = True) -> None
         return
     there = sweep_in(folder, sweep.as_dict())
     ours, theirs = sweep.experiments, there.experiments
-    if len(ours) != len(theirs):
-        what = f"{len(theirs)} members there and {len(ours)} here"
-    elif found := list(itertools.chain.from_iterable(map(difference_words, theirs, ours))):
+    if found := list(itertools.chain.from_iterable(map(difference_words, theirs, ours))):
         what = "; ".join(found)
     else:  # numbers of members are names of folders and stand in tables
         numbers = [[group.members for group in one.groups] for one in (there, sweep)]
@@ -304,29 +304,43 @@ def sweep_in(folder: SweepFolder, given: Mapping[str, Any]) -> Sweep:
     Args:
         folder: Folder of the sweep.
         given: Content of a ``sweep.json`` for that user's sweep, of which the files count: those of
-            the base config and, if there are as many members, of each member.
+            the base config and, if it has members, of each member.
 
     Raises:
-        UserError: As of `plan_of`; and if the user's sweep has files of another content.
+        UserError: As of `plan_of`; and if the user's sweep has another number of members, or files
+            of another content.
     """
-    content = folder.read()
+    content = _with_hashes(folder.read(), folder)
     base, task = content["base"], given["base"]["task"]
-    other = other_content(base["task"], task)
-    members = content["members"]
-    if len(members) == len(given["members"]):
-        sections = [(of_member(content, n), of_member(given, n)) for n in range(len(members))]
-        other = other or next(filter(None, itertools.starmap(other_content, sections)), [])
-        places = [
-            {f"task.{name}": value for name, value in moved(*both).items()} for both in sections
-        ]
-        members = [
-            {name: place.get(name, value) for name, value in changes.items()}
-            for changes, place in zip(members, places, strict=True)
-        ]
+    other, base = other_content(base["task"], task), {**base, "task": moved(base["task"], task)}
+    members, here = content["members"], given["members"]
+    if here and len(here) != len(members):
+        raise _is_another(folder, f"{len(members)} members there and {len(here)} here")
+    sections = [(of_member(content, n), of_member(given, n)) for n in range(len(here))]
+    other = other or next(filter(None, itertools.starmap(other_content, sections)), [])
     if other:
+        contents = [sorted(map(content_of, side)) for side in zip(*sections, strict=True)]
+        if contents and contents[0] == contents[1]:
+            other = ["the same files, in another order"]
         raise _is_another(folder, "; ".join(other))
-    found = {**base, "task": moved(base["task"], task)}
-    return plan_of({**content, "base": found, "members": members}, folder.sweep)
+    found = [dict(changes) for changes in members]
+    for changes, both in zip(found, sections, strict=False):
+        now = moved(*both)
+        for name in fields_of_files(both[0]):
+            own = f"task.{name}" in changes
+            (changes if own else base["task"])[f"task.{name}" if own else name] = now[name]
+    return plan_of({**content, "base": base, "members": found}, folder.sweep)
+
+
+def _with_hashes(content: dict[str, Any], folder: SweepFolder) -> dict[str, Any]:
+    """The content of a ``sweep.json``; of an older one with the hashes that its members know."""
+    numbers = range(len(content["members"]))
+    if "hashes" in content or not any(files_of(of_member(content, n)) for n in numbers):
+        return content
+    of_group = {n: group["name"] for group in content["groups"] for n in group["members"]}
+    configs = [RunFolder(folder.group(of_group[n]).member(n)).config for n in numbers]
+    hashes = [content_of(read_json(one, absent={}).get("task")) for one in configs]
+    return {**content, "hashes": hashes} if any(hashes) else content
 
 
 def _is_another(folder: SweepFolder, what: str) -> UserError:

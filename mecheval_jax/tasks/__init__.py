@@ -76,7 +76,8 @@ def with_content(values: Mapping[str, Any], content: str) -> dict[str, Any]:
         content: The hash; empty if its files may have any content, or if it has none.
     """
     task = _kind(values)
-    return {**values, task.hash_field: content} if task is not None and content else {**values}
+    known = task is not None and task.hash_field and content
+    return {**values, task.hash_field: content} if known else {**values}
 
 
 def fields_of_files(values: Any) -> list[str]:

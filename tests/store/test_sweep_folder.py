@@ -57,6 +57,7 @@ def test_where_files_lie_by_now(sweep):
     assert sweep.sweep.stat().st_mtime_ns == written
     task = before["base"]["task"] | {"path": "/elsewhere"}
     members = [{**one, "task.path": "/there"} for one in before["members"]]
-    places = {"members": members, "hashes": ["x"] * len(members)}
+    groups = [{**one, "title": "/there"} for one in before["groups"]]
+    places = {"members": members, "hashes": ["x"] * len(members), "groups": groups}
     sweep.note_places(places | {"base": {"task": task}})
     assert sweep.read() == before | places | {"base": before["base"] | {"task": task}}

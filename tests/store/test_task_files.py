@@ -6,6 +6,7 @@ import pytest
 
 from configs import grids
 from mecheval_jax.errors import UserError
+from mecheval_jax.files import write_json
 from mecheval_jax.store import task_files
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import SweepFolder
@@ -137,39 +138,77 @@ def test_a_sweep_goes_on_with_its_file_where_that_is_now(kind, tmp_path):
     assert {path_of(one) for one in (*again.experiments, member.experiment())} == {str(new)}
 
 
-def test_a_sweep_over_several_files(kind, tmp_path):
-    """Catches a file of one member that changed without a word, and a sweep over files that none
-    of them can be moved from."""
-    make, file, other = kind
-    base, folder = make(file).as_dict(), SweepFolder(tmp_path / "sweep")
-    field = "grammar_file" if "grammar_file" in base["task"] else "path"
-    base["task"][make(file).task.hash_field] = ""  # as in a config
+def sweep_of(make, base, *files):
+    """A sweep whose base config names a file, as do its members; "" for the base config's."""
+    values = make(base).as_dict()
+    field = "grammar_file" if "grammar_file" in values["task"] else "path"
+    values["task"][make(base).task.hash_field] = ""  # as in a config
+    return plan(values, [{f"task.{field}": str(one)} if one else {} for one in files])
 
-    def sweep(*files):
-        return plan(base, [{f"task.{field}": str(one)} for one in files])
 
-    planned = sweep(file, other)
+def kept(folder, planned):
+    """Make a folder a sweep's, with the run of its last member; gives that run."""
     open_folder(folder, planned)
-    open_folder(folder, sweep(file, other))
-    assert plan_of(folder.read(), folder.sweep) == planned
     member = RunFolder(folder.group(planned.groups[-1].name).member(1))
     member.open_as_member(planned.experiments[-1], 0, 1, [])
     member.grammar.unlink(missing_ok=True)
+    return member
+
+
+@pytest.mark.parametrize("of_base", [False, True])
+def test_a_sweep_over_several_files(kind, tmp_path, of_base):
+    """Catches a file of one member that changed without a word, and one that cannot be moved."""
+    make, file, other = kind
+    folder = SweepFolder(tmp_path / "sweep")
+
+    def sweep(one, two):
+        return sweep_of(make, one, "" if of_base else one, two)
+
+    planned = sweep(file, other)
+    member = kept(folder, planned)
+    open_folder(folder, sweep(file, other))
+    assert plan_of(folder.read(), folder.sweep) == planned
     # Another content at the same place.
-    kept = other.read_text()
+    content = other.read_text()
     other.write_text(file.read_text() + " \n")
     with pytest.raises(UserError, match=r"member 1 .*(is not what it was|than it did before)"):
         plan_of(folder.read(), folder.sweep)
     with pytest.raises(UserError, match=f"another sweep .{other} has another content than it had"):
         open_folder(folder, sweep(file, other))
-    # The same content at another place.
-    other.write_text(kept)
-    new = other.rename(tmp_path / "moved.jsonl")
-    open_folder(folder, sweep(file, new))
+    # The same content at other places.
+    other.write_text(content)
+    new = [one.rename(tmp_path / f"{i}.jsonl") for i, one in enumerate((file, other))]
+    with pytest.raises(UserError, match=r"another sweep .*2 members there and 1 here"):
+        open_folder(folder, sweep_of(make, *new[:1], ""))
+    open_folder(folder, sweep(*new))
     again = plan_of(folder.read(), folder.sweep)
-    assert [path_of(one) for one in again.experiments] == [str(file), str(new)]
-    assert path_of(member.experiment()) == str(new)
-    open_folder(folder, sweep(file, new))
+    assert [path_of(one) for one in again.experiments] == [*map(str, new)]
+    assert path_of(member.experiment()) == str(new[1])
+    assert str(other) not in folder.sweep.read_text()
+    open_folder(folder, sweep(*new))
+
+
+def test_a_sweep_over_several_files_of_an_earlier_version(kind, tmp_path):
+    """Catches a file that changed taken for the sweep's, whose members know what it was."""
+    make, file, other = kind
+    folder, planned = SweepFolder(tmp_path / "sweep"), sweep_of(make, file, file, other)
+    member = kept(folder, planned)
+    earlier = {name: value for name, value in folder.read().items() if name != "hashes"}
+    write_json(folder.sweep, earlier)
+    content = other.read_text()
+    other.write_text(file.read_text() + " \n")
+    with pytest.raises(UserError, match=f"another sweep .{other} has another content than it had"):
+        open_folder(folder, sweep_of(make, file, file, other))
+    assert folder.read() == earlier
+    other.write_text(content)
+    open_folder(folder, planned)
+    assert folder.read() == planned.as_dict()
+    with pytest.raises(UserError, match=r"another sweep .*\(the same files, in another order"):
+        open_folder(folder, sweep_of(make, file, other, file))
+    write_json(folder.sweep, {**planned.as_dict(), "hashes": list(planned.hashes[:1])})
+    with pytest.raises(UserError, match="is damaged: it has 1 hashes of 2 members"):
+        folder.read()
+    assert path_of(member.experiment()) == str(other)  # which has its own
 
 
 def test_what_is_read_instead_is_said_once(tmp_path, monkeypatch, capsys):

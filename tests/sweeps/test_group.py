@@ -257,7 +257,7 @@ def test_documents_of_one_member_that_cannot_be_judged(tmp_path, capsys):
     assert not outcome.failed
     told = capsys.readouterr().err
     assert "no verdict: the key, earlier token of a pair, cannot be replaced" in told
-    assert "in documents of member 1; " in told
+    assert "in documents of 1 of 2 members, of which 1 is one; " in told
     summaries = sorted((tmp_path / "sweep").glob("groups/*/members/*/summary.json"))
     assert ["verdict" in json.loads(path.read_text()) for path in summaries] == [False, False]
 

@@ -30,18 +30,20 @@ def asked_pairs(subject: Subject, pairs: int, documents: int) -> Batch:
     task, evaluation = task_asking(subject, pairs), subject.evaluation
     count = min(documents, evaluation.documents)
     batch = evaluation_batch(task, subject.data_seed, count, evaluation.split)
-    keys, values = (np.asarray(batch.roles[role])[:, :pairs] for role in PAIR)
-    is_asked = (np.asarray(batch.weights)[:, :pairs] > 0) & (keys != ABSENT) & (values != ABSENT)
-    enough = is_asked.sum(axis=1) == pairs
-    enough &= np.array([len({*row}) == pairs for row in keys.tolist()], bool)
+    if batch.weights.shape[1] < pairs:
+        raise UserError(f"no {pairs} pairs to ask for: documents of this task ask fewer")
+    asked = jnp.take_along_axis(batch.tokens, batch.query_positions, axis=1)[:, :pairs]
+    named = jnp.take_along_axis(batch.tokens, batch.roles["key"], axis=1)[:, :pairs]
+    places = [np.asarray(batch.roles[role])[:, :pairs] != ABSENT for role in PAIR]
+    is_asked = (np.asarray(batch.weights)[:, :pairs] > 0) & places[0] & places[1]
+    several = [len({*row}) == pairs for row in np.asarray(named).tolist()]
+    enough = is_asked.all(axis=1) & np.array(several, bool)
     if not enough.any():
         raise UserError(
             f"no {pairs} pairs to ask for: the first {pairs} questions of each document are about "
             "fewer"
         )
-    batch = jax.tree.map(lambda leaf: leaf[enough], batch)
-    asked = jnp.take_along_axis(batch.tokens, batch.query_positions, axis=1)[:, :pairs]
-    named = jnp.take_along_axis(batch.tokens, batch.roles["key"], axis=1)[:, :pairs]
+    batch, asked, named = jax.tree.map(lambda leaf: leaf[enough], (batch, asked, named))
     if getattr(task, "question", 1) > 1 or not bool((asked == named).all()):
         raise UserError("pairs cannot be asked one by one: a question is not the key's token alone")
     return batch

@@ -78,7 +78,7 @@ def of_lines(folder, keys, asked, lacking=()):
         at = len(words) + 3
         for number, n in enumerate(asked):
             key, value = pairs[n]
-            begins = text.index(key)
+            begins = sum(len(f"{one} {other} , ") for one, other in pairs[:n])
             spans = {"key": [begins, begins + len(key)]}
             spans["value"] = [spans["key"][1] + 1, spans["key"][1] + 1 + len(value)]
             given = {role: span for role, span in spans.items() if (number, role) not in lacking}
@@ -101,6 +101,9 @@ def test_pairs_of_documents_of_ones_own(tmp_path):
     ):
         with pytest.raises(UserError, match="the first 4 questions of each document are about few"):
             asked_pairs(lively("gla", of_lines(tmp_path, keys, asked, lacking)), 4, 8)
+    twice = ["k0", "k1", "k0", "k3", "k4"]  # at two places, and asked at both
+    with pytest.raises(UserError, match="the first 4 questions of each document are about few"):
+        asked_pairs(lively("gla", of_lines(tmp_path, twice, (0, 1, 2, 3))), 4, 8)
     long = [f"red {key}" for key in keys]
     with pytest.raises(UserError, match="a question is not the key's token alone"):
         asked_pairs(lively("gla", of_lines(tmp_path, long, (3, 0, 2, 4))), 4, 8)
