@@ -26,14 +26,14 @@ def of_member(content: Mapping[str, Any], number: int) -> dict[str, Any]:
         content: Content of a sweep's ``sweep.json``.
         number: Number of the member.
     """
-    changes, hashes = content["members"][number], content.get("hashes")
+    changes, hashes = content["members"][number], content.get("hashes", ())
     own = {
         name.removeprefix("task."): value
         for name, value in changes.items()
         if name.startswith("task.")
     }
-    known = hashes is not None and number < len(hashes)
-    return with_content(content["base"]["task"] | own, hashes[number] if known else "")
+    known = hashes[number] if number < len(hashes) else ""
+    return with_content(content["base"]["task"] | own, known)
 
 
 def of_member_folder(content: Mapping[str, Any], name: str) -> dict[str, Any]:
