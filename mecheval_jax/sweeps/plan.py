@@ -334,12 +334,14 @@ def sweep_in(folder: SweepFolder, given: Mapping[str, Any]) -> Sweep:
 
 def _with_hashes(content: dict[str, Any], folder: SweepFolder) -> dict[str, Any]:
     """The content of a ``sweep.json``; of an older one with the hashes that its members know."""
-    numbers = range(len(content["members"]))
-    if "hashes" in content or not any(files_of(of_member(content, n)) for n in numbers):
+    hashes = [""] * len(content["members"])
+    reads = any(files_of(of_member(content, number)) for number in range(len(hashes)))
+    if "hashes" in content or content_of(content["base"]["task"]) or not reads:
         return content
-    of_group = {n: group["name"] for group in content["groups"] for n in group["members"]}
-    configs = [RunFolder(folder.group(of_group[n]).member(n)).config for n in numbers]
-    hashes = [content_of(read_json(one, absent={}).get("task")) for one in configs]
+    for group in content["groups"]:
+        for number in group["members"]:
+            config = RunFolder(folder.group(group["name"]).member(number)).config
+            hashes[number] = content_of(read_json(config, absent={}).get("task"))
     return {**content, "hashes": hashes} if any(hashes) else content
 
 
