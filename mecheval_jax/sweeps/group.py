@@ -164,7 +164,7 @@ class _GroupRun:
         Raises:
             Interrupted: If SIGTERM or Ctrl-C came; what was trained is saved.
         """
-        if not self.ensemble.task.traceable:
+        if not self.ensemble.task.traceable and self.options.interventions != "none":
             self._measurement()  # refuses what documents of a file do not allow before training
         self.programs.strategy = self._strategy()
         if preemption.requested():  # compiling and measuring may have taken minutes
@@ -234,8 +234,9 @@ class _GroupRun:
             Subject.of(experiment, None, batch)
             for experiment, batch in zip(experiments, batches, strict=True)
         ]
-        verdict = level != "none" and not any(why_not_judged(s.task, s.batch) for s in subjects)
-        plans = [plan_verdict(subject, sites, verdict=verdict) for subject in subjects]
+        plans = [plan_verdict(subject, sites, verdict=level != "none") for subject in subjects]
+        if len({measurement.controls is None for measurement, _ in plans}) > 1:
+            plans = [plan_verdict(subject, sites, verdict=False) for subject in subjects]
         return subjects, plans[0][0], [arrays for _, arrays in plans]
 
     def _why_not_judged(self, subjects: Sequence[Subject]) -> str:

@@ -201,10 +201,9 @@ def plan(
             title += f" ({index})"
         plans.append(GroupPlan(_name(index, shape), title, tuple(numbers), own))
     base_as_json_has_it = json.loads(json.dumps(sections))
-    base_as_json_has_it["task"] |= (of_all := _hash_of_files(sections["task"], experiments))
-    of_each = tuple(content_of(experiment.as_dict()["task"]) for experiment in experiments)
-    own = of_each if any(of_each) and not of_all else ()
-    return Sweep(base_as_json_has_it, tuple(typed), tuple(plans), own)
+    of_all, of_each = _hashes_of_files(sections["task"], experiments)
+    base_as_json_has_it["task"] |= of_all
+    return Sweep(base_as_json_has_it, tuple(typed), tuple(plans), of_each)
 
 
 def _as_computed(value: Any) -> Any:
@@ -218,19 +217,29 @@ def _as_computed(value: Any) -> Any:
     return value
 
 
-def _hash_of_files(values: Mapping[str, Any], experiments: Sequence[Experiment]) -> dict[str, str]:
-    """The task's field with the hash of its files, if all members read those of the base config.
+def _hashes_of_files(
+    values: Mapping[str, Any], experiments: Sequence[Experiment]
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The hash of the files that members read, so that one that has changed is noticed.
 
-    It is then added to the base config, so that a file that has changed is noticed.
+    Args:
+        values: Section ``task`` of the base config.
+        experiments: The members' experiments.
+
+    Returns:
+        The task's field with the hash, for the base config, if all members read its files, and
+        no others; or else the hash of each member's.
     """
-    field = experiments[0].task.hash_field
-    if not field:
-        return {}
-    tasks = {one.task for one in experiments}
-    files = {(tuple(task.files_of(vars(task))), getattr(task, field)) for task in tasks}
-    named, found = next(iter(files))
-    same = len(files) == 1 and list(named) == experiments[0].task.files_of(values)
-    return {field: found} if same and found else {}
+    tasks = [one.task for one in experiments]
+    files = {
+        task: (tuple(task.files_of(vars(task))), getattr(task, task.hash_field, ""))
+        for task in set(tasks)
+    }
+    field, (named, found) = tasks[0].hash_field, files[tasks[0]]
+    if len(set(files.values())) == 1 and list(named) == tasks[0].files_of(values):
+        return ({field: found} if field and found else {}), ()
+    hashes = tuple(found if named else "" for named, found in map(files.__getitem__, tasks))
+    return {}, hashes if any(hashes) else ()
 
 
 def _name(index: int, shape: Experiment) -> str:
@@ -304,32 +313,36 @@ def sweep_in(folder: SweepFolder, given: Mapping[str, Any]) -> Sweep:
     Args:
         folder: Folder of the sweep.
         given: Content of a ``sweep.json`` for that user's sweep, of which the files count: those of
-            the base config and, if it has members, of each member.
+            each member or, if it has none, those of the base config for all.
 
     Raises:
         UserError: As of `plan_of`; and if the user's sweep has another number of members, or files
             of another content.
     """
     content = _with_hashes(folder.read(), folder)
-    base, task = content["base"], given["base"]["task"]
-    other, base = other_content(base["task"], task), {**base, "task": moved(base["task"], task)}
     members, here = content["members"], given["members"]
     if here and len(here) != len(members):
         raise _is_another(folder, f"{len(members)} members there and {len(here)} here")
-    sections = [(of_member(content, n), of_member(given, n)) for n in range(len(here))]
-    other = other or next(filter(None, itertools.starmap(other_content, sections)), [])
-    if other:
-        contents = [sorted(map(content_of, side)) for side in zip(*sections, strict=True)]
-        if contents and contents[0] == contents[1]:
-            other = ["the same files, in another order"]
-        raise _is_another(folder, "; ".join(other))
-    found = [dict(changes) for changes in members]
-    for changes, both in zip(found, sections, strict=False):
-        now = moved(*both)
-        for name in fields_of_files(both[0]):
-            own = f"task.{name}" in changes
-            (changes if own else base["task"])[f"task.{name}" if own else name] = now[name]
-    return plan_of({**content, "base": base, "members": found}, folder.sweep)
+    of_all = given["base"]["task"]
+    sections = [
+        (of_member(content, n), of_member(given, n) if here else of_all)
+        for n in range(len(members))
+    ]
+    if other := next(filter(None, itertools.starmap(other_content, sections)), None):
+        theirs, ours = (sorted(map(content_of, side)) for side in zip(*sections, strict=True))
+        what = "the same files, in another order" if theirs == ours else "; ".join(other)
+        raise _is_another(folder, what)
+    # The new place of a file is noted where the old one stands: in a member, or the base config.
+    base, found = {**content["base"]["task"]}, [dict(changes) for changes in members]
+    for changes, (there, ours) in zip(found, sections, strict=True):
+        now = moved(there, ours)
+        for name in fields_of_files(there):
+            if f"task.{name}" in changes:
+                changes[f"task.{name}"] = now[name]
+            else:
+                base[name] = now[name]
+    whole = {**content, "base": {**content["base"], "task": base}, "members": found}
+    return plan_of(whole, folder.sweep)
 
 
 def _with_hashes(content: dict[str, Any], folder: SweepFolder) -> dict[str, Any]:

@@ -200,7 +200,7 @@ class _Scanner:
         self._roles.update(*(question.roles for question in questions))
         self._queries = max(self._queries, len(questions))
         self._last_query = max(self._last_query, *(q.position for q in questions), 0)
-        self._key_tokens = max(self._key_tokens, *(q.key_tokens for q in questions), 1)
+        self._key_tokens = max(self._key_tokens, *(q.key_tokens for q in questions))
 
     def _note_key(self, number: int, document: Document, split: int) -> None:
         """Record whether the key of the first query may be an unknown token among others."""
