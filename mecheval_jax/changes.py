@@ -14,8 +14,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mecheval_jax.errors import UserError, choose
-from mecheval_jax.experiment import check_section
-from mecheval_jax.fields import KINDS, field_value, field_value_of_text, pythons_own
+from mecheval_jax.fields import KINDS, check_section, field_value, field_value_of_text, pythons_own
 from mecheval_jax.mixers.options import OPTIONS
 
 Changes = dict[str, Any]

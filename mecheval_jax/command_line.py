@@ -279,7 +279,7 @@ def _workdir() -> str | None:
     return value[0] if isinstance(value, list) and value else value
 
 
-def _fail(error: object) -> None:
+def _fail(error: object) -> NoReturn:
     text = str(error) if isinstance(error, UserError) else one_line(error)  # ours may break lines
     from mecheval_jax.console import printable
 

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from mecheval_jax.errors import UserError, choose, several
 from mecheval_jax.evaluation.config import AnalysesConfig, EvaluationConfig
-from mecheval_jax.fields import check_values, field_value_of_text, pythons_own, types_of
+from mecheval_jax.fields import built, check_section, field_value_of_text, types_of
 from mecheval_jax.files import hash_of
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.tasks import TASKS, fields_of_files
@@ -88,16 +88,16 @@ class Experiment:
         sections = _sections_of(config)
         task_name, task = _task_of(sections)
         vocabulary = {"vocabulary_size": task.vocabulary_size}
-        model = _build(ModelConfig, dict(sections["model"]) | vocabulary, "model")
+        model = built(ModelConfig, dict(sections["model"]) | vocabulary, "model")
         if task.max_length > model.max_length:
             raise UserError(
                 f"model.max_length {model.max_length} is shorter than the task's documents, "
                 f"which have up to {task.max_length} tokens"
             )
-        evaluation = _build(EvaluationConfig, sections["evaluation"], "evaluation")
+        evaluation = built(EvaluationConfig, sections["evaluation"], "evaluation")
         evaluation.check_against(task, interventions=False)
-        training = _build(TrainingConfig, sections["training"], "training")
-        analyses = _build(AnalysesConfig, sections.get(ANALYSES, {}), ANALYSES)
+        training = built(TrainingConfig, sections["training"], "training")
+        analyses = built(AnalysesConfig, sections.get(ANALYSES, {}), ANALYSES)
         return cls(task_name, task, model, training, evaluation, analyses)
 
     def with_evaluation(self, **changes: Any) -> "Experiment":
@@ -108,7 +108,7 @@ class Experiment:
         """
         fields = dataclasses.fields(EvaluationConfig)
         values = {field.name: getattr(self.evaluation, field.name) for field in fields}
-        evaluation = _build(EvaluationConfig, values | changes, "evaluation")
+        evaluation = built(EvaluationConfig, values | changes, "evaluation")
         return dataclasses.replace(self, evaluation=evaluation)
 
     def with_training(self, values: Mapping[str, Any]) -> "Experiment":
@@ -117,7 +117,7 @@ class Experiment:
         Raises:
             UserError: If a field is missing or unknown, or a value cannot be.
         """
-        training = _build(TrainingConfig, values, "training")
+        training = built(TrainingConfig, values, "training")
         return dataclasses.replace(self, training=training)
 
     def with_analyses(self, settings: Sequence[str]) -> "Experiment":
@@ -139,7 +139,7 @@ class Experiment:
             kinds = types_of(type(getattr(self.analyses, name)))
             kind = kinds[choose(f"field of {ANALYSES}.{name}", field, kinds)]
             options[field] = field_value_of_text(path, text, kind)
-        return dataclasses.replace(self, analyses=_build(AnalysesConfig, values, ANALYSES))
+        return dataclasses.replace(self, analyses=built(AnalysesConfig, values, ANALYSES))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested values, as they stand in ``config.json``; see `from_config`."""
@@ -194,38 +194,7 @@ def _task_of(sections: Mapping[str, Any]) -> tuple[str, Task]:
     """The name of the task, and the task."""
     values = dict(sections["task"])
     name = choose("task", values.pop("name", ""), TASKS)
-    return name, _build(TASKS[name], values, "task")
-
-
-def check_section(name: str, values: Any) -> None:
-    """Raise UserError if a section of a config is no mapping from the names of its fields."""
-    if not isinstance(values, Mapping):
-        raise UserError(f"config section {name!r} is {values!r:.80}: give its fields by name")
-
-
-def _build(kind: type, values: Mapping[str, Any], section: str) -> Any:
-    """A section of a config as the dataclass that checks it; its own sections likewise."""
-    check_section(section, values)
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    for name in values:
-        choose(f"field of {section}", name, fields)
-    missing = [
-        name
-        for name, field in fields.items()
-        if name not in values and field.default is field.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-        raise UserError(f"{section} lacks {', '.join(missing)}")
-
-    def built(name: str, value: Any) -> Any:
-        if dataclasses.is_dataclass(default := fields[name].default):
-            return _build(type(default), value, f"{section}.{name}")
-        value = pythons_own(value)
-        return tuple(value) if isinstance(value, list) else value
-
-    found = {name: built(name, value) for name, value in values.items()}
-    check_values(kind, found, section)
-    return kind(**found)
+    return name, built(TASKS[name], values, "task")
 
 
 def _plain(instance: Any) -> dict[str, Any]:

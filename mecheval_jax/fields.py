@@ -17,7 +17,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from mecheval_jax.errors import UserError, shown
+from mecheval_jax.errors import UserError, choose, shown
 
 KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
 """Types of fields that have single values, and what they take."""
@@ -238,9 +238,54 @@ def check_values(kind: type, values: Mapping[str, Any], section: str) -> None:
             raise UserError(f"{section}.{name} is {shown(value)}: it takes {wrong}")
 
 
+def check_section(name: str, values: Any) -> None:
+    """Raise UserError if a section of a config is no mapping from the names of its fields."""
+    if not isinstance(values, Mapping):
+        raise UserError(f"config section {name!r} is {values!r:.80}: give its fields by name")
+
+
+def built(kind: type, values: Any, section: str) -> Any:
+    """A section of a config as the dataclass that checks it; its own sections likewise.
+
+    Args:
+        kind: The dataclass.
+        values: Values of its fields by name; those with a default may be left out.
+        section: Section of the config, for the message.
+
+    Raises:
+        UserError: If a field is unknown, missing, or has a value that it does not take.
+    """
+    check_section(section, values)
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    for name in values:
+        choose(f"field of {section}", name, fields)
+    missing = [
+        name
+        for name, field in fields.items()
+        if name not in values and field.default is field.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise UserError(f"{section} lacks {', '.join(missing)}")
+
+    def value_of(name: str, value: Any) -> Any:
+        if dataclasses.is_dataclass(default := fields[name].default):
+            return built(type(default), value, f"{section}.{name}")
+        value = pythons_own(value)
+        return tuple(value) if isinstance(value, list) else value
+
+    found = {name: value_of(name, value) for name, value in values.items()}
+    check_values(kind, found, section)
+    return kind(**found)
+
+
 def _names_in(text: str) -> Sequence[str]:
     """Names between commas, as the command line gives them; a list in brackets is left whole."""
-    return (text,) if text[:1] in ("(", "[") else [name.strip() for name in text.split(",")]
+    return (text,) if text[:1] in ("(", "[") else between_commas(text)
+
+
+def between_commas(text: str) -> list[str]:
+    """Names between commas: of a hybrid, ``model.mixer``, the architectures of its layers."""
+    return [name.strip() for name in text.split(",")]
 
 
 def tuple_in(kind: Any) -> Any:

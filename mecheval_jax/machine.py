@@ -39,7 +39,13 @@ REMEDIES = {
 """What to do about what the system says, by its number."""
 
 MEMORY = "Out of memory"
-"""What XLA says where a device, or the host, has none left."""
+"""What XLA says in most cases where a device, or the host, has none left."""
+
+EXHAUSTED = "RESOURCE_EXHAUSTED"
+"""What XLA says of anything that is used up; of memory unless it names another thing."""
+
+SMALLER = "take a smaller model, batch or sweep, or a device with more memory"
+"""What to do where there is no memory left."""
 
 SAID = {
     "No space left on device": REMEDIES[errno.ENOSPC],
@@ -51,8 +57,8 @@ SAID = {
     "NOT_FOUND: Error": REMEDIES[errno.ENOENT],
     "Unable to initialize backend": "set JAX_PLATFORMS to a platform of this machine, such as cpu",
     "for JAX flag": "unset that variable, or give it what jax takes",
-    MEMORY: "take a smaller model, batch or sweep, or a device with more memory",
-    "RESOURCE_EXHAUSTED": "take a smaller model, batch or sweep, or a device with more memory",
+    MEMORY: SMALLER,
+    EXHAUSTED: SMALLER,
 }
 """What to do about what libraries say in other errors, which have no number."""
 
@@ -84,7 +90,7 @@ def explain(
             said = link.strerror or os.strerror(link.errno)
             return UserError(f"{where}{said}: {REMEDIES[link.errno]}")
         if isinstance(link, MemoryError):
-            return UserError(f"no memory is left: {SAID[MEMORY]}")
+            return UserError(f"no memory is left: {SMALLER}")
     for link in _chain(error):
         text = one_line(link)
         for words, remedy in SAID.items():
@@ -100,9 +106,15 @@ def is_out_of_memory(error: BaseException) -> bool:
     return any(
         isinstance(link, MemoryError)
         or (isinstance(link, OSError) and link.errno == errno.ENOMEM)
-        or MEMORY in str(link)
+        or _says_out_of_memory(str(link))
         for link in _chain(error)
     )
+
+
+def _says_out_of_memory(text: str) -> bool:
+    """Whether a library's text means memory; files and disks can be used up, too."""
+    others = SAID.keys() - {MEMORY, EXHAUSTED}
+    return MEMORY in text or (EXHAUSTED in text and not any(words in text for words in others))
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

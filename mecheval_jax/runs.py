@@ -305,14 +305,13 @@ def _intervene(
     chosen: Sequence[int | None],
 ) -> tuple[Any, Verdict | None]:
     """Measure at every step that was chosen, and write what was found; see `intervene`."""
-    batch, found = None, {}
+    batch, found = documents_of(experiment), {}
+    if why := why_not_judged(experiment.task, batch):
+        say(f"{folder.path}: {why}")
     for step in chosen:
         run = load(folder.path, step)
         if step is None and not folder.read_summary().get("finished"):
             say(f"{folder.path}: training is not finished; reading step {run.step}")
-        batch = documents_of(experiment) if batch is None else batch
-        if why := why_not_judged(experiment.task, batch):
-            say(f"{folder.path}: {why}")
         documents = f"{experiment.evaluation.documents} documents, step {run.step}"
         with Working(f"{folder.path}: interchange interventions over {documents}"):
             found[run.step] = measure_verdict(Subject.of(experiment, run.params, batch), sites)

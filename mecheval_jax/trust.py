@@ -15,6 +15,7 @@ from typing import Any
 
 from mecheval_jax import machine
 from mecheval_jax.errors import UserError
+from mecheval_jax.fields import between_commas
 from mecheval_jax.files import add_to_cache, read_cache
 
 ALLOWED = "MECHEVAL_JAX_ALLOW_CODE"
@@ -119,8 +120,7 @@ def _is_allowed() -> bool:
 
 def imports_of(mixer: Any) -> Iterable[str]:
     """The import paths, ``module:Class``, among the names of a value of ``model.mixer``."""
-    names = mixer.split(",") if isinstance(mixer, str) else ()
-    return [name.strip() for name in names if ":" in name]
+    return [name for name in between_commas(mixer) if ":" in name] if isinstance(mixer, str) else []
 
 
 def _file() -> pathlib.Path:

@@ -40,7 +40,8 @@ def test_what_is_refused(error, words):
 def test_which_of_them_is_memory():
     """Catches other things that are used up taken for memory."""
     full = RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")
-    for error in (MemoryError(), OSError(errno.ENOMEM, "Cannot allocate"), full):
+    request = RuntimeError("RESOURCE_EXHAUSTED: Failed to allocate request for 2.0GiB")
+    for error in (MemoryError(), OSError(errno.ENOMEM, "Cannot allocate"), full, request):
         assert machine.is_out_of_memory(error)
     files = RuntimeError("RESOURCE_EXHAUSTED: Too many open files")
     for error in (files, OSError(errno.ENOSPC, "No space left"), ValueError("x")):

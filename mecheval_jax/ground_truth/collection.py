@@ -15,7 +15,6 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -24,7 +23,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from mecheval_jax import trust
 from mecheval_jax.array_types import Array, PyTree
 from mecheval_jax.errors import UserError
-from mecheval_jax.fields import check_values
+from mecheval_jax.fields import built
 from mecheval_jax.files import read_json, write_json
 from mecheval_jax.ground_truth.mechanisms import rules_of
 from mecheval_jax.interop.safetensors_file import load_safetensors, save_safetensors
@@ -101,7 +100,7 @@ def load_collection(path: str | os.PathLike) -> list[Trained]:
     """
     path = _checked(path)
     about, arrays = read_json(path.with_suffix(".json"), FORM), load_safetensors(path)
-    task, found = _made(AssociativeRecall, about["task"], f"{path}: task"), []
+    task, found = built(AssociativeRecall, about["task"], f"{path}: task"), []
     if not about["models"]:
         raise UserError(f"{path.with_suffix('.json')} lists no models")
     prefixes = tuple(f"{name}/" for name in about["models"])
@@ -109,7 +108,7 @@ def load_collection(path: str | os.PathLike) -> list[Trained]:
         raise UserError(f"{path} has {foreign[0]!r}, of a model that the .json does not list")
     for name, values in about["models"].items():
         trust.check(values["config"].get("mixer"), path.with_suffix(".json"))
-        config = _made(ModelConfig, values["config"], f"{path}: {name}")
+        config = built(ModelConfig, values["config"], f"{path}: {name}")
         rules_of(config, values["mechanism"], task.usual_length)
         if task.vocabulary_size > config.vocabulary_size or task.max_length > config.max_length:
             raise UserError(
@@ -139,20 +138,6 @@ def _check_names(models: Iterable[Trained], where: str) -> None:
             f"{where}: {count} models are {name!r}: a collection has one of each mixer, mechanism "
             "and seed"
         )
-
-
-def _made(kind: type, values: dict[str, Any], where: str) -> Any:
-    """A config of a kind from its fields, all of which must be known, and those without default."""
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    unknown = sorted(set(values) - fields.keys())
-    if unknown:
-        raise UserError(f"{where} has the field {unknown[0]!r}, which {kind.__name__} lacks")
-    nothing = dataclasses.MISSING
-    for name, field in fields.items():
-        if name not in values and field.default is field.default_factory is nothing:
-            raise UserError(f"{where} lacks the field {name!r}")
-    check_values(kind, values, where)
-    return kind(**values)
 
 
 def check_parameters(

@@ -86,7 +86,7 @@ def grade(trained_to: str, verdict: str, kept: float) -> str:
         return NOT_LEARNED
     if round(kept, 6) < REACHED:  # nine of ten are a little less than 0.9 in float32
         return NOT_REACHED
-    if verdict == "undecided":
+    if verdict == rule.UNDECIDED:
         return ABSTAINED
     return RIGHT if verdict == trained_to else WRONG
 

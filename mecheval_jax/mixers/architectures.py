@@ -16,6 +16,7 @@ from typing import Any
 import flax.linen as nn
 
 from mecheval_jax.errors import UserError, choose
+from mecheval_jax.fields import between_commas
 from mecheval_jax.mixers.attention import Attention, SlidingWindowAttention
 from mecheval_jax.mixers.base_conv import BaseConv
 from mecheval_jax.mixers.based import Based
@@ -152,7 +153,7 @@ def architectures_of(mixer: str, layers: int) -> tuple[Architecture, ...]:
     Raises:
         UserError: If a name is unknown, or a hybrid has another number of layers.
     """
-    names = [name.strip() for name in mixer.split(",")]
+    names = between_commas(mixer)
     found = [_own(name) if ":" in name else _known(name) for name in names]
     if len(found) not in (1, layers):
         raise UserError(
@@ -262,9 +263,9 @@ def _check_context(
             raise UserError(f"model.positions {encoding!r}: no mixer of {architecture!r} has them")
         encodings = getattr(own, "ENCODINGS", (encoding,))
         if encoding not in encodings:
-            names = architecture.split(",")
+            names = between_commas(architecture)
             raise UserError(
-                f"model.positions {encoding!r}: {names[layer % len(names)].strip()} (layer "
+                f"model.positions {encoding!r}: {names[layer % len(names)]} (layer "
                 f"{layer}) does not have them; valid are {', '.join(('learned', *encodings))}"
             )
     if context.canon and not any("canon" in _set_by_model(mixer) for mixer in classes):

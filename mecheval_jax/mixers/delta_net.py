@@ -95,7 +95,7 @@ class GatedDeltaNet(DeltaNet):
         self.a_proj = self.dense(self.heads)
         rates = initializers.log_uniform_rates(self.SLOWEST, 16)
         self.A_log = self.param("A_log", rates, (self.heads,))
-        self.dt_bias = self.param("dt_bias", initializers.time_step_bias(), (self.heads,))
+        self.dt_bias = self.param("dt_bias", initializers.time_step_bias, (self.heads,))
 
     def log_decay(self, x: Array, raw: Array) -> Array:
         """Logarithm of the gate, -exp(A_log) softplus(W_a x + b)."""

@@ -61,16 +61,14 @@ def mamba_out_projection(layers: int) -> Initializer:
     return initialize
 
 
-@functools.cache
-def time_step_bias(shortest: float = 1e-3, longest: float = 1e-1) -> Initializer:
-    """Biases whose softplus is log-uniform between two time steps."""
+SHORTEST, LONGEST = 1e-3, 1e-1
+"""Time steps between which those of new models of Mamba's family lie."""
 
-    def initialize(key: Key, shape: Shape, dtype: DTypeLike = jnp.float32) -> Array:
-        low, high = math.log(shortest), math.log(longest)
-        dt = jnp.exp(jax.random.uniform(key, shape, dtype, low, high))
-        return dt + jnp.log(-jnp.expm1(-dt))  # the inverse of softplus
 
-    return initialize
+def time_step_bias(key: Key, shape: Shape, dtype: DTypeLike = jnp.float32) -> Array:
+    """Biases whose softplus is log-uniform from `SHORTEST` to `LONGEST`: dt_bias of Mamba."""
+    dt = jnp.exp(jax.random.uniform(key, shape, dtype, math.log(SHORTEST), math.log(LONGEST)))
+    return dt + jnp.log(-jnp.expm1(-dt))  # the inverse of softplus
 
 
 def log_integers(key: Key, shape: Shape, dtype: DTypeLike = jnp.float32) -> Array:

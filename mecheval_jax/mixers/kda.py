@@ -48,7 +48,7 @@ class KDA(DeltaNet):
         rates = initializers.log_uniform_rates(1, 16)
         rates = nn.initializers.zeros if self.bounded else rates
         self.A_log = self.param("A_log", rates, (self.heads,))
-        self.dt_bias = self.param("dt_bias", initializers.time_step_bias(), (self.keys,))
+        self.dt_bias = self.param("dt_bias", initializers.time_step_bias, (self.keys,))
 
     def log_decay(self, x: Array, raw: Array) -> Array:
         """Logarithms of the decays, [..., heads, key]."""

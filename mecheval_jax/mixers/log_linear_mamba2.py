@@ -90,7 +90,7 @@ class LogLinearMamba2(nn.Module):
         self.in_proj = nn.Dense(outputs, kernel_init=initializers.dense)
         if self.d_conv:
             self.conv = ShortConvolution(mixed, self.d_conv, use_bias=False)
-        self.dt_bias = self.param("dt_bias", initializers.time_step_bias(), (self.heads,))
+        self.dt_bias = self.param("dt_bias", initializers.time_step_bias, (self.heads,))
         self.A_log = self.param("A_log", initializers.log_integers, (self.heads,))
         ones = nn.initializers.ones
         self.D = self.param("D", ones, (self.heads,))

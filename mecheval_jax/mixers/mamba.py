@@ -109,7 +109,7 @@ class Mamba(nn.Module):
         self.dt_proj = nn.Dense(
             inner,
             kernel_init=initializers.uniform_fan_in,
-            bias_init=initializers.time_step_bias(),
+            bias_init=initializers.time_step_bias,
         )
         if self.inner_norms:
             self.dt_norm, self.B_norm, self.C_norm = (

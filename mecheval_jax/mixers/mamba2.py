@@ -102,7 +102,7 @@ class Mamba2(nn.Module):
         )
         if self.d_conv:
             self.conv = ShortConvolution(mixed, self.d_conv, self.conv_bias)
-        self.dt_bias = self.param("dt_bias", initializers.time_step_bias(), (self.heads,))
+        self.dt_bias = self.param("dt_bias", initializers.time_step_bias, (self.heads,))
         self.A_log = self.param("A_log", initializers.log_uniform_rates(1, 16), (self.heads,))
         self.D = self.param("D", nn.initializers.ones, (self.heads,))
         self.norm = nn.RMSNorm(epsilon=self.epsilon, use_scale=False)  # over each group

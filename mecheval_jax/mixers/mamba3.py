@@ -111,7 +111,7 @@ class Mamba3(nn.Module):
         whole = (self.gated + 1, self.gated + 2, self.gated + 6)  # B, C and phi
         fan_in = initializers.uniform_fan_in
         self.in_proj = Projection(self.width, sizes, False, fan_in, shared=whole)
-        self.dt_bias = self.param("dt_bias", initializers.time_step_bias(), (self.heads,))
+        self.dt_bias = self.param("dt_bias", initializers.time_step_bias, (self.heads,))
         ones, by_rank = nn.initializers.ones, (self.heads, self.ranks)
         self.B_norm, self.C_norm = HeadNorm(), HeadNorm()
         self.B_bias = self.param("B_bias", ones, (*by_rank, self.d_state))

@@ -53,15 +53,15 @@ def tokens_of(
     return tokens
 
 
-def check_count(name: str, count: Any, least: int = 1) -> None:
-    """Check that an argument is a whole number.
+def check_count(name: str, count: Any) -> None:
+    """Check that an argument is a whole number of at least 1.
 
     Raises:
-        UserError: If it is not, or below the least.
+        UserError: If it is not.
     """
     is_whole = isinstance(count, (int, np.integer)) and not isinstance(count, bool)
-    if not is_whole or count < least:
-        raise UserError(f"{name} is {shown(count)}: it takes a whole number, at least {least}")
+    if not is_whole or count < 1:
+        raise UserError(f"{name} is {shown(count)}: it takes a whole number, at least 1")
 
 
 def check_positions(positions: Int[Array, "batch queries"] | None, length: int) -> None:

@@ -113,11 +113,15 @@ def _once(x: Array, filter: Array, positions: Int[Array, "batch 1"]) -> Array:
     return (taps * x).sum(axis=1, keepdims=True)
 
 
+def toeplitz(filter: Float[Array, "length channels"]) -> Float[Array, "length length channels"]:
+    """The matrices M[t, s] = filter[t - s] of a causal convolution, 0 where s > t."""
+    index = jnp.arange(filter.shape[0])
+    lag = index[:, None] - index[None, :]
+    return jnp.where((lag >= 0)[..., None], filter[jnp.maximum(lag, 0)], 0)
+
+
 def _toeplitz(x: Array, filter: Array) -> Array:
-    length = x.shape[1]
-    lag = jnp.arange(length)[:, None] - jnp.arange(length)[None, :]
-    matrix = jnp.where(lag[..., None] >= 0, filter[jnp.maximum(lag, 0)], 0)
-    return jnp.einsum("lsd,bsd->bld", matrix, x)
+    return jnp.einsum("lsd,bsd->bld", toeplitz(filter[: x.shape[1]]), x)
 
 
 def _fft(x: Array, filter: Array, channels: str | None) -> Array:

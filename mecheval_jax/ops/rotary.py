@@ -30,10 +30,8 @@ def rotary(
     half = channels // 2
     rates = base ** (-jnp.arange(half, dtype=wide_type(x)) / half)
     angle = positions[..., None, None] * rates[None, None, None]
-    cosine, sine = jnp.cos(angle).astype(x.dtype), jnp.sin(angle).astype(x.dtype)
-    first, second, rest = jnp.split(x, (half, 2 * half), axis=-1)
-    turned = (first * cosine - second * sine, second * cosine + first * sine)
-    return jnp.concatenate([*turned, rest], axis=-1)
+    turned = turn(x[..., : 2 * half], angle, neighbours=False)
+    return jnp.concatenate([turned, x[..., 2 * half :]], axis=-1)
 
 
 def turn(

@@ -8,7 +8,6 @@ import pandas as pd
 
 from mecheval_jax.console import say
 from mecheval_jax.evaluation.cost.measure import machine
-from mecheval_jax.files import write_json
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.selection.deadline import Deadline
 from mecheval_jax.selection.plan import (
@@ -47,7 +46,7 @@ def planned(folder: ChoiceFolder, request: ChoiceRequest, clock: Deadline) -> Sw
         check_same(folder, sweep, request)
         folder.note_places(sweep.as_dict())
         say(f"{folder.path}: going on with {_runs(sweep)}")
-        write_json(folder.plan, folder.read_plan() | _costs_asked(request))
+        folder.write_plan(folder.read_plan() | _costs_asked(request))
         return sweep
     folder.check_own("choice", ())
     # Measure a training step of every shape, and plan what fits.
@@ -62,8 +61,7 @@ def planned(folder: ChoiceFolder, request: ChoiceRequest, clock: Deadline) -> Sw
         for mixer, timing in of_width.items()
     }
     open_folder(folder, sweep)
-    write_json(
-        folder.plan,
+    folder.write_plan(
         _costs_asked(request)
         | {
             "budget_seconds": request.budget,

@@ -227,6 +227,10 @@ class ChoiceFolder(SweepFolder):
         except (KeyError, TypeError) as error:
             raise damaged(self.advice, error, again) from None
 
+    def write_plan(self, plan: dict[str, Any]) -> None:
+        """Write ``plan.json``."""
+        write_json(self.plan, plan)
+
     def read_plan(self) -> dict[str, Any]:
         """What was planned; empty where nothing was.
 

@@ -111,9 +111,9 @@ class GroupStatus:
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds until the last step at the present rate; None before there is a rate."""
-        left = (self.steps - self.step) * max(self.training, 0)
-        return left / self.rate if self.rate > 0 else None
+        """Seconds until the last step at the present rate; None if it does not run, or has none."""
+        runs = self.state == "running" and self.rate > 0
+        return (self.steps - self.step) * self.training / self.rate if runs else None
 
 
 class GroupFolder(TrainingFolder):

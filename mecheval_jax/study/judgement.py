@@ -36,6 +36,9 @@ VERDICTS = (REPRODUCED, NOT_REPRODUCED, UNDECIDED, NOT_RUN)
 ERROR_RATE = 0.05
 """Chance of one or more wrong judgements among all findings."""
 
+SHOWN = 6
+"""Most things left out that a finding names; the others are counted."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
@@ -247,9 +250,9 @@ def _shown(claim: Claim) -> str:
     return f"{with_interval(claim.estimate, *claim.interval)}, {runs}{note}"
 
 
-def _shortened(texts: Sequence[str], most: int = 6) -> str:
-    shown = "; ".join(texts[:most])
-    return f"{shown}; and {len(texts) - most} more" if len(texts) > most else shown
+def _shortened(texts: Sequence[str]) -> str:
+    shown = "; ".join(texts[:SHOWN])
+    return f"{shown}; and {len(texts) - SHOWN} more" if len(texts) > SHOWN else shown
 
 
 def findings_table(judgements: Iterable[Judgement]) -> pd.DataFrame:

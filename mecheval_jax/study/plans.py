@@ -20,7 +20,6 @@ import pandas as pd
 from ml_collections import ConfigDict
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.experiment import Experiment
 from mecheval_jax.store.folder import Folder
 from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.study.experiments import EXPERIMENTS, StudyExperiment
@@ -213,15 +212,9 @@ def _scaled(
                 "training.milestones": MILESTONES,
             }
     wanted = members_of(sweep.groups)
-    seen = [on_split(one, "dev") for one in wanted] if experiment.both_splits else []
+    seen = [one.with_evaluation(split="dev") for one in wanted] if experiment.both_splits else []
     hashes = (tuple(config_hash(one) for one in each) for each in (wanted, seen))
     return ScaledExperiment(experiment, name, base, changes, *hashes)
-
-
-def on_split(experiment: Experiment, split: str) -> Experiment:
-    """The experiment, measured on documents of another split."""
-    evaluation = dataclasses.replace(experiment.evaluation, split=split)
-    return dataclasses.replace(experiment, evaluation=evaluation)
 
 
 def _rehearsal(changes: Sequence[Changes]) -> list[Changes]:

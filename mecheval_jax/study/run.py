@@ -25,7 +25,6 @@ from mecheval_jax.study.plans import (
     StudyFolder,
     experiments_at,
     member_steps,
-    on_split,
 )
 from mecheval_jax.study.results import FURTHER, seen_folder, tabulate
 from mecheval_jax.study.tables import grow_table, without_conflicts
@@ -113,10 +112,10 @@ def _learn_times(clock: Clock, folder: StudyFolder, parts: Sequence[ScaledExperi
     for part in parts:
         own = folder.sweep(part.name)
         for group in own.groups() if own.sweep.exists() else ():
-            _observe(clock, own, group.name, part)
+            _observe(clock, own, group.name)
 
 
-def _observe(clock: Clock, sweep: SweepFolder, name: str, part: ScaledExperiment) -> None:
+def _observe(clock: Clock, sweep: SweepFolder, name: str) -> None:
     """Note how long a group took, if it is done."""
     status = sweep.group(name).read_status()
     members = sorted(sweep.group(name).members.glob("*/config.json"))
@@ -166,7 +165,7 @@ class _Sweeping:
                 self.not_run.append(f"{self.part.name}/{names[group.name]}: failed ({reason})")
                 self.failed |= outcome.failed
             else:
-                _observe(self.clock, self.own, group.name, self.part)
+                _observe(self.clock, self.own, group.name)
             self._tabulate()
 
     def _tabulate(self) -> None:
@@ -191,7 +190,7 @@ def measure_seen(sweep: SweepFolder) -> None:
             # The verdict is written last: without it the measurement may be incomplete.
             if place is None or "verdict" not in summary or "verdict" in seen.read_summary():
                 continue
-            experiment = on_split(run.experiment(), "dev")
+            experiment = run.experiment().with_evaluation(split="dev")
             seen.open_as_member(experiment, place.place, place.of, run.read_metrics())
             ends = ("finished", "step", "diverged_at", "stopped_at")
             seen.update_summary(**{name: summary[name] for name in ends if name in summary})

@@ -22,7 +22,7 @@ from mecheval_jax.partitioning.multihost import fetch
 from mecheval_jax.programs import command
 from mecheval_jax.store.metrics import Writer, dev_rows, open_writers
 from mecheval_jax.store.results import MemberResult, record_group
-from mecheval_jax.store.sweep_folder import GroupFolder, GroupStatus
+from mecheval_jax.store.sweep_folder import MEASURED, GroupFolder, GroupStatus
 from mecheval_jax.store.trackers import check_trackers
 from mecheval_jax.sweeps.plan import GroupPlan, shape_of
 from mecheval_jax.training.callbacks import Pace, Standing
@@ -43,9 +43,6 @@ Show = Callable[[str, str, GroupStatus], None]
 EVENTS = ("diverged_at", "stopped_at")
 """Events that may end a member before its last step."""
 
-SITES = {"full": None, "verdict": (), "none": ()}
-"""Sites of the grid for each level of measurement, of `store.sweep_folder.MEASURED`."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -54,7 +51,7 @@ class Options:
     Attributes:
         strategy: One of `strategy.KINDS`, or ``auto`` for the one that is measured to be fastest.
         at_once: Number of members that a device computes together; as many as fit if None.
-        interventions: Level of measurement of every member, a name in `SITES`.
+        interventions: Level of measurement of every member, one of `store.sweep_folder.MEASURED`.
         writers: Names of trackers (`store.trackers.TRACKERS`) that get the metrics beside the
             files.
         further: Names of sites that the level ``full`` has, too, in mixers that have them.
@@ -71,7 +68,7 @@ class Options:
 
     def __post_init__(self):
         choose("strategy", self.strategy, (AUTO, *KINDS))
-        choose("interventions", self.interventions, SITES)
+        choose("interventions", self.interventions, MEASURED)
         check_trackers(self.writers)
         if self.at_once is not None and self.at_once < 1:
             raise UserError(f"members at once are {self.at_once}: at least 1")
@@ -227,8 +224,8 @@ class _GroupRun:
         experiments, level = self.plan.experiments, self.options.interventions
         by_seed = {e.training.data_seed: e for e in experiments}
         batches = self.ensemble.batches(lambda seed: documents_of(by_seed[seed]))
-        sites = SITES[level]
-        if sites is None:
+        sites: Sequence[str] = ()
+        if level == "full":
             sites = sites_of_evidence(experiments[0].model, self.options.further)
         subjects = [  # without parameters, which stay on their devices
             Subject.of(experiment, None, batch)

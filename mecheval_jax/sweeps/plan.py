@@ -178,10 +178,8 @@ def plan(
             if shape not in built:
                 built[shape] = Experiment.from_config(changed)
             experiments.append(built[shape].with_training(changed["training"]))
-        except (UserError, TypeError) as error:
-            wrong_type = "a value of another type than the field's"  # such as None
-            why = error if isinstance(error, UserError) else wrong_type
-            raise UserError(f"member {number} ({listed(change)}): {why}") from None
+        except UserError as error:
+            raise UserError(f"member {number} ({listed(change)}): {error}") from None
 
     # Groups of one shape, after a check that no run occurs twice.
     seen: dict[str, int] = {}

@@ -23,6 +23,15 @@ SPLITS = ("train", "dev", "test")
 ABSENT = -1
 """Position of a role that a document does not have."""
 
+PAIR = ("key", "value")
+"""Roles of the two tokens that are bound to each other."""
+DERIVED = {"next_key": 1, "value+2": 2}
+"""Distance in tokens from ``value`` of the roles that are derived from it."""
+ROLES = ("bos", *PAIR, *DERIVED, "divider", "query", "answer")
+"""Roles of documents that are asked for an item behind a divider."""
+UNMARKED = ("bos", "divider")
+"""Roles that are visible in every document without a mark."""
+
 
 @flax.struct.dataclass
 class Batch:
@@ -261,8 +270,8 @@ def free_of(
 def following(
     key: Int[Array, " queries"], value: Int[Array, " queries"], stop: int | Int[Array, "..."]
 ) -> dict[str, Int[Array, " queries"]]:
-    """Positions of the two roles after the value, ``next_key`` and ``value+2``; see `free_of`."""
-    return {"next_key": free_of(key, stop, value + 1), "value+2": free_of(key, stop, value + 2)}
+    """Positions of the roles of `DERIVED`; see `free_of`."""
+    return {name: free_of(key, stop, value + distance) for name, distance in DERIVED.items()}
 
 
 def replace_at(
@@ -279,7 +288,7 @@ def describe(batch: Batch, index: int, name_of: Callable[[int], str]) -> str:
     """One document in words, with the roles of its first query in brackets."""
     names: dict[int, list[str]] = {}
     for role, positions in batch.roles.items():
-        if role not in ("bos", "divider"):
+        if role not in UNMARKED:
             names.setdefault(int(positions[index, 0]), []).append(role)
     words = []
     for position in range(int(batch.lengths[index])):

@@ -5,10 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mecheval_jax.tasks.base import Batch, Task
-
-UNCOLOURED = ("bos", "divider")
-"""Roles that are visible in every document without a mark."""
+from mecheval_jax.tasks.base import UNMARKED, Batch, Task
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ class Example:
 
 def shown_roles(task: Task) -> list[str]:
     """The roles that are marked in documents of a task."""
-    return [role for role in task.role_names if role not in UNCOLOURED]
+    return [role for role in task.role_names if role not in UNMARKED]
 
 
 def example(task: Task, batch: Batch, index: int) -> Example:

@@ -112,20 +112,19 @@ def recall_floors(
             ``split``.
 
     Returns:
-        Accuracies, 0 to 1, by heuristic (`KINDS`), and ``best``, the highest of them.
-        ``elimination`` and ``split_elimination`` only if there are several queries.
+        Accuracies, 0 to 1, by heuristic (`KINDS`); ``elimination`` and ``split_elimination`` only
+        if there are several queries.
     """
     found = [
         _chances(part, answers, None if may_pair is None else may_pair(part))
         for part in _parts(batch, len(answers))
     ]
     chances = {name: jnp.concatenate([one[name] for one in found]) for name in found[0]}
-    floors = {
+    return {
         "uniform": 1 / len(answers),
         "majority": majority(train, batch),
         **{name: _mean(values, batch) for name, values in chances.items()},
     }
-    return with_best(floors)
 
 
 def majority(train: Batch, batch: Batch) -> float:

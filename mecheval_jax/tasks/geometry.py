@@ -19,13 +19,7 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Bool, Int, Key
 from mecheval_jax.errors import UserError
-from mecheval_jax.tasks.base import ABSENT, Batch, Task, asked_positions, at_position
-
-PAIR = ("key", "value")
-"""Roles of the two tokens."""
-
-SETS = ("pair", "loose", "question", "elsewhere", "named", "rest")
-"""Names of sets of positions; see `Geometry.mask`."""
+from mecheval_jax.tasks.base import ABSENT, PAIR, Batch, Task, asked_positions, at_position
 
 
 @flax.struct.dataclass

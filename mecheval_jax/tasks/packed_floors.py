@@ -19,9 +19,9 @@ The guesses at the answer to a query, and all that each depends on:
 
 Of the distances within `FURTHEST` the one is chosen that is right in most train documents of the
 same length and place; of fewer than `FEWEST` such documents, in most of all. Counts are taken over
-train documents, accuracies over the documents that are judged. Copies read
-the tokens before the divider, or before the query if there is none. If a document does not
-contain what a guess needs, the guess counts as wrong.
+train documents, accuracies over the documents that are judged. Copies read the tokens before the
+divider, or before the query if there is none. If a document does not contain what a guess needs,
+the guess counts as wrong.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,6 @@ import numpy as np
 
 from mecheval_jax.array_types import Int
 from mecheval_jax.tasks.base import asked_positions, divider_or
-from mecheval_jax.tasks.floors import with_best
 from mecheval_jax.tasks.packed import Packed
 
 FURTHEST = 24
@@ -59,15 +58,14 @@ def packed_floors(
         answers: Tokens that can be an answer; the answers in `train` if None.
 
     Returns:
-        Accuracies by the names above, ``by_type`` only if queries have types, and ``best``, the
-        highest of them.
+        Accuracies by the names above, ``by_type`` only if queries have types.
     """
     answers = answer_class(train) if answers is None else answers
     guesses = guess(train, documents, answers)
     floors = {name: accuracy(guessed, documents) for name, guessed in guesses.items()}
     if TYPE in documents.roles:
         floors["by_type"] = _by_type(train, documents, answers)
-    return with_best(floors)
+    return floors
 
 
 def guess(
@@ -129,11 +127,7 @@ def answer_class(train: Packed) -> Int[np.ndarray, " answers"]:
 
 def copy_beside(documents: Packed, distance: int) -> Guesses:
     """Guess the token `distance` places after the last occurrence of the asked token."""
-    positions = _last_occurrence(documents, asked(documents))
-    beside = positions + distance
-    inside = (positions >= 0) & (beside >= documents.starts[:-1, None])
-    inside &= beside < documents.starts[1:, None]
-    return np.where(inside, documents.tokens[np.where(inside, beside, 0)], NONE)
+    return at_distance(documents, _last_occurrence(documents, asked(documents)), distance)
 
 
 def copy_last(documents: Packed, answers: Int[np.ndarray, " answers"]) -> Guesses:

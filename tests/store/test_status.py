@@ -117,6 +117,9 @@ def test_time_left():
     assert seconds_left([running, standing("finished", rate=99.0)]) == 10.0
     assert seconds_left([running, standing("waiting")]) == 10.0 + 40.0
     assert seconds_left([standing("waiting")]) is None
+    failed = standing("failed", rate=10.0)
+    assert seconds_left([failed]) is None
+    assert failed.seconds_left is None
     assert total([running, standing("finished", rate=99.0)]).rate == 10.0
     assert total([standing(best_accuracy=None), standing(best_accuracy=0.0)]).best_accuracy == 0.0
     assert [duration(s) for s in (None, 7, 600, 9000, 86_400 * 3)] == [

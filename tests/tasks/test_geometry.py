@@ -8,8 +8,9 @@ import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.sites import ALL
+from mecheval_jax.tasks.base import PAIR
 from mecheval_jax.tasks.documents.documents import Documents
-from mecheval_jax.tasks.geometry import PAIR, SETS, check_geometry, corrupt_pair, geometry
+from mecheval_jax.tasks.geometry import check_geometry, corrupt_pair, geometry
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 from mecheval_jax.tasks.synthetic.multi_query_recall import MultiQueryRecall
 from tests.support import document_lines
@@ -18,6 +19,7 @@ from tests.support.task_cases import CASES
 from tests.support.treecall_cases import VARIANTS
 
 COUNT = 24
+SETS = ("pair", "loose", "question", "elsewhere", "named", "rest")
 TASKS = {
     **{name: case.task for name, case in CASES.items() if set(PAIR) <= set(case.task.role_names)},
     **{f"treecall {name}": VARIANTS[name] for name in ("left", "mixed", "child", "sibling")},

@@ -28,7 +28,6 @@ from mecheval_jax.interventions.capture import capture, run
 from mecheval_jax.interventions.patch import shift
 from mecheval_jax.interventions.positions import positions_mask
 from mecheval_jax.models.language_model import LanguageModel
-from mecheval_jax.site_path import SitePath
 from mecheval_jax.tasks.base import Batch, at_position
 from mecheval_jax.tasks.geometry import geometry
 
@@ -54,7 +53,7 @@ def closed_form_error(
         the user's own, whose mixing matrices nobody knows.
     """
     subject = dataclasses.replace(subject, model=LanguageModel(subject.config.in_float32))
-    mixer = subject.config.build_mixer(SitePath.parse(place.site).layer or 0)
+    mixer = subject.config.build_mixer(place.layer)
     if not has_matrices(mixer):
         return None
     found = geometry(subject.task, batch)
@@ -63,7 +62,7 @@ def closed_form_error(
     if not few.size:
         return None
     batch, found = jax.tree.map(lambda leaf: leaf[few], (batch, found))
-    at, layer = found.position(place.offset), SitePath.parse(place.site).layer or 0
+    at, layer = found.position(place.offset), place.layer
     query = batch.query_positions[:, :1]
     read_from = found.question | at_position(last_before(found), batch.tokens.shape[1])
 

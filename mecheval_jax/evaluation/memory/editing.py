@@ -139,17 +139,19 @@ def editing_rows(subject: Subject) -> Iterator[dict[str, Any]]:
     def described(change: Estimate) -> dict[str, Any]:
         return describe(change, evaluation.confidence, tested=False, within=CHANGE)
 
-    def row(operation: str, question: str, metric: str, values: np.ndarray) -> dict[str, Any]:
-        estimate = described(bootstrap.mean(values, present))
-        named = {"operation": operation, "question": question, "metric": metric, "cosine": None}
-        return named | place.cells() | estimate
+    def row(
+        operation: str, question: str, metric: str, found: dict[str, Any], cosine: Any = None
+    ) -> dict[str, Any]:
+        named = {"operation": operation, "question": question, "metric": metric, "cosine": cosine}
+        return named | place.cells() | found
 
     def share(operation: str, question: str, metric: str, counts: np.ndarray, of: int = 1) -> dict:
         # Counts of `of` answers; where all or none are right, replicates have no width.
         right, asked = np.where(present, counts, 0), np.where(present, of, 0)
         ends = accuracy_interval(right, asked, evaluation.confidence, bootstrap)[0]
         low_and_high = dict(zip(("low", "high"), ends, strict=True))
-        return row(operation, question, metric, counts / of) | low_and_high
+        mean = described(bootstrap.mean(counts / of, present))
+        return row(operation, question, metric, mean | low_and_high)
 
     # What every kind of question is answered after each operation.
     for name, chosen in QUESTIONS.items():
@@ -157,12 +159,12 @@ def editing_rows(subject: Subject) -> Iterator[dict[str, Any]]:
         for operation, counts in zip(OPERATIONS, right[:, chosen].sum(axis=1), strict=True):
             yield share(operation, name, "accuracy", counts, of)
             if operation != "none":
-                yield row(operation, name, "change", (counts - before) / of)
+                change = bootstrap.mean((counts - before) / of, present)
+                yield row(operation, name, "change", described(change))
     # What the others feel, by the similarity of their keys.
     for operation, changed in zip(OPERATIONS[1:], right[1:] - right[0], strict=True):
         for cosine, change in _by_cosine(found["cosine"], changed, present, bootstrap):
-            near = described(change)
-            yield row(operation, "others", "interference", present) | {"cosine": cosine} | near
+            yield row(operation, "others", "interference", described(change), cosine)
     # Whether the state was read and changed as it should be.
     for operation, new in zip(OPERATIONS, found["new"], strict=True):
         yield share(operation, "edited", "new_answer", new)
@@ -171,7 +173,7 @@ def editing_rows(subject: Subject) -> Iterator[dict[str, Any]]:
     if compared is not None:
         error, documents = compared
         ends = {"value": error, "low": None, "high": None, "documents": documents}
-        yield row("none", "edited", "closed_form_error", found["read"]) | ends
+        yield row("none", "edited", "closed_form_error", ends)
 
 
 def edit(subject: Subject, batch: Batch, place: MemoryPlace, pairs: int) -> dict[str, Array]:

@@ -8,8 +8,7 @@ from mecheval_jax.array_types import Array, Int
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.memory.sizes import resized
 from mecheval_jax.evaluation.subject import Subject
-from mecheval_jax.tasks.base import ABSENT, Batch, Task
-from mecheval_jax.tasks.geometry import PAIR
+from mecheval_jax.tasks.base import ABSENT, PAIR, Batch, Task
 from mecheval_jax.training.data import evaluation_batch
 
 

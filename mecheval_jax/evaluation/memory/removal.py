@@ -57,6 +57,11 @@ class MemoryPlace:
     tokens: int = 1
 
     @property
+    def layer(self) -> int:
+        """Index of the layer."""
+        return SitePath.parse(self.site).layer or 0
+
+    @property
     def recurrent(self) -> bool:
         """Whether the layer keeps a state."""
         return SitePath.parse(self.site).name == "write"

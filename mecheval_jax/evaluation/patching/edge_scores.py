@@ -159,12 +159,12 @@ class _Line:
         logits, _ = run_graph(self.question, self.graph, flow, sent, first)
         return self.question.answers(logits)[self.options.measure]
 
-    def slopes(self, degrees: Array, embedding: Array, passing: Array | None = None) -> Array:
+    def slopes(self, degrees: Array, embedding: Array) -> Array:
         """Derivative of each document's answer by the degree of every edge."""
 
         def total(degrees: Array) -> Array:
             sent = {EMBEDDING: embedding.astype(self.clean[EMBEDDING].dtype)}
-            return self.answer(self.flow(degrees, passing), sent).sum()
+            return self.answer(self.flow(degrees), sent).sum()
 
         return jax.grad(total)(degrees)
 

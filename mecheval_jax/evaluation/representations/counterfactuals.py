@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from mecheval_jax.array_types import Array, Bool, Key
 from mecheval_jax.errors import choose
 from mecheval_jax.tasks import held_out
-from mecheval_jax.tasks.base import Batch, Task, asked_positions
+from mecheval_jax.tasks.base import PAIR, Batch, Task, asked_positions
 from mecheval_jax.tasks.geometry import question_of
 
 ASSOCIATION = "association"
@@ -89,7 +89,7 @@ def _are_one(batch: Batch) -> Bool[Array, " documents"]:
     """Whether the key of each document is one token with its value."""
     if not {"key", "value"} <= set(batch.roles):
         return jnp.zeros(len(batch.tokens), bool)
-    key, value = (batch.roles[role][:, 0] for role in ("key", "value"))
+    key, value = (batch.roles[role][:, 0] for role in PAIR)
     return (key >= 0) & (key == value)
 
 

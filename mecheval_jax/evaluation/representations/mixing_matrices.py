@@ -61,6 +61,7 @@ from mecheval_jax.mixers.rwkv import RWKV4
 from mecheval_jax.mixers.rwkv7 import RWKV7
 from mecheval_jax.mixers.s4d import S4D
 from mecheval_jax.mixers.softmax_attention import SoftmaxAttention
+from mecheval_jax.ops.long_convolution import toeplitz
 from mecheval_jax.ops.stabilizer import bounded_below, log_maximum
 from mecheval_jax.ops.trapezoid import weight_of_write
 
@@ -127,12 +128,9 @@ def unrolled_recurrence(
     return jnp.moveaxis(jax.lax.scan(advance, start, by_time)[1], 0, 2)
 
 
-def toeplitz(taps: Float[Array, "length width"]) -> Float[Array, "1 width length length"]:
+def _convolution(taps: Float[Array, "length width"]) -> Float[Array, "1 width length length"]:
     """The matrix of a causal convolution for each channel, the same for all documents."""
-    index = jnp.arange(taps.shape[0])
-    lag = index[:, None] - index[None, :]
-    matrix = jnp.where((lag >= 0)[..., None], taps[jnp.maximum(lag, 0)], 0)
-    return jnp.moveaxis(matrix, -1, 0)[None]
+    return jnp.moveaxis(toeplitz(taps), -1, 0)[None]
 
 
 def _diagonal(weights: Float[Array, " streams"], length: int) -> Float[Array, "1 streams t t"]:
@@ -333,7 +331,7 @@ def _of_rwkv7(mixer: RWKV7, sites: Sites, x: Array) -> MixingMatrices:
 @matrices_of.register
 def _of_s4d(mixer: S4D, sites: Sites, x: Array) -> MixingMatrices:
     """The kernel, and the skip D."""
-    matrices = toeplitz(mixer.kernel(x.shape[1])) + _diagonal(mixer.D, x.shape[1])
+    matrices = _convolution(mixer.kernel(x.shape[1])) + _diagonal(mixer.D, x.shape[1])
     in_all_documents = jnp.broadcast_to(matrices, (x.shape[0], *matrices.shape[1:]))
     return MixingMatrices(in_all_documents, x[..., None], streams="channel")
 
@@ -344,14 +342,14 @@ def _of_h3(mixer: H3, sites: Sites, x: Array) -> MixingMatrices:
     size = sites["v"].shape[2]
     q = sites["q"].reshape(*x.shape[:2], -1, size)
     products = jnp.einsum("bthi,bsih->bhts", q, sites["shift_output"])
-    kernel = toeplitz(mixer.kernel(x.shape[1])) + _diagonal(mixer.D, x.shape[1])
+    kernel = _convolution(mixer.kernel(x.shape[1])) + _diagonal(mixer.D, x.shape[1])
     return MixingMatrices(kernel * products, jnp.swapaxes(sites["v"], 2, 3))
 
 
 @matrices_of.register
 def _of_hyena(mixer: Hyena, sites: Sites, x: Array) -> MixingMatrices:
     """The filter between the gates x1 and x2."""
-    matrices = toeplitz(mixer.filter(x.shape[1]))
+    matrices = _convolution(mixer.filter(x.shape[1]))
     if mixer.skip:
         matrices = matrices + _diagonal(mixer.D, x.shape[1])
     matrices = _at_destination(sites["gate"]) * matrices * _at_source(sites["input_gate"])
@@ -371,11 +369,11 @@ def _of_base_conv(mixer: BaseConv, sites: Sites, x: Array) -> MixingMatrices:
     if mixer.activation:
         gate = jax.nn.silu(gate) * jax.nn.sigmoid(sites["conv_output"])
     if isinstance(mixer.kernel, str):
-        filtered = toeplitz(mixer.filter(length)) + _diagonal(identity, length)
+        filtered = _convolution(mixer.filter(length)) + _diagonal(identity, length)
     else:
         bias = bias if mixer.conv.bias is None else mixer.conv.bias
         taps = mixer.conv.weight[::-1][:length]  # the last tap is the current token's
-        filtered = toeplitz(jnp.pad(taps, ((0, length - taps.shape[0]), (0, 0))))
+        filtered = _convolution(jnp.pad(taps, ((0, length - taps.shape[0]), (0, 0))))
     matrices = _at_destination(gate) * filtered + _diagonal(identity, length)
     constant = (gate * bias[None, None])[..., None]
     return MixingMatrices(matrices, x[..., None], constant, streams="channel")

@@ -43,10 +43,10 @@ from mecheval_jax.interventions.capture import observe
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.ops.precision import widened
 from mecheval_jax.statistics.intervals import difference_of_shares
-from mecheval_jax.tasks.base import Batch
+from mecheval_jax.tasks.base import PAIR, Batch
 
 METRICS = ("accuracy", "control", "selectivity")
-PAIR = "pair"
+PAIR_TARGET = "pair"
 BLOCK = 128
 """Number of documents whose activations are computed at once."""
 
@@ -154,7 +154,7 @@ def targets_of(subject: Subject, config: ProbesConfig) -> tuple[str, ...]:
 
 def _parts_of(target: str) -> tuple[str, ...]:
     """Roles whose tokens together are a target."""
-    return ("key", "value") if target == PAIR else (target,)
+    return PAIR if target == PAIR_TARGET else (target,)
 
 
 def _known(batch: Batch) -> tuple[str, ...]:
@@ -163,13 +163,13 @@ def _known(batch: Batch) -> tuple[str, ...]:
     Raises:
         UserError: If they have none of them.
     """
-    found = tuple(role for role in ("key", "value") if role in batch.roles)
+    found = tuple(role for role in PAIR if role in batch.roles)
     if not found:
         raise UserError(
             "probes read off key and value, and documents have neither: name others in "
             f"analyses.probes.targets, some of {', '.join(sorted(batch.roles))}"
         )
-    return (*found, PAIR) if len(found) > 1 else found
+    return (*found, PAIR_TARGET) if len(found) > 1 else found
 
 
 def _target(batch: Batch, name: str, seed: int) -> _Target:
@@ -201,7 +201,7 @@ def _fit(
     target: _Target,
     present: np.ndarray,
     held_out: np.ndarray,
-    embedding: Array | np.ndarray,
+    embedding: Array,
     config: ProbesConfig,
 ) -> list[np.ndarray]:
     """Whether the probes of each role are right, [labelling, document] of the held-out documents.
@@ -220,7 +220,7 @@ def _fit(
     for labels, tokens in zip(target.labels, target.tokens, strict=True):
         fit, answers = fit_classifiers, target.classes
         if target.classes > MOST_CLASSES:
-            codes = jnp.asarray(embedding)[tokens]  # a loaded run holds NumPy's arrays
+            codes = embedding[tokens]
             fit, answers = fit_codes, unit_rows(codes - codes.mean(axis=0, keepdims=True))
         predicted, _ = fit(features, labels, *documents, answers, config.ridge)
         right &= np.asarray(predicted) == labels[None][..., asked]

@@ -38,7 +38,7 @@ from mecheval_jax.evaluation.verdict.exchanges import UNINVOLVED, Exchanges
 from mecheval_jax.evaluation.verdict.rule import SUBSTANTIAL
 from mecheval_jax.evaluation.verdict.verdict import Verdict
 from mecheval_jax.models.language_model import LanguageModel
-from mecheval_jax.tasks.base import ABSENT, Batch, asked_positions, divider_or, replace_at
+from mecheval_jax.tasks.base import ABSENT, PAIR, Batch, asked_positions, divider_or, replace_at
 
 EARLIER = "earlier"
 """Corruption of the pair's earlier token, in ``controls.csv``."""
@@ -69,7 +69,7 @@ class Distractors:
 def draw_distractors(batch: Batch, seed: int) -> Distractors:
     """Draw distractors: for each document a random one of the documents that fit it."""
     tokens, documents = np.asarray(batch.tokens), np.arange(len(batch.tokens))
-    key, value = (np.asarray(batch.roles[role])[:, 0] for role in ("key", "value"))
+    key, value = (np.asarray(batch.roles[role])[:, 0] for role in PAIR)
     query, target = (np.asarray(of)[:, 0] for of in (batch.query_positions, batch.targets))
     asked = tokens[documents, np.maximum(np.asarray(asked_positions(batch))[:, 0], 0)]
     offered = np.where(key >= 0, tokens[documents, key], 0)

@@ -16,7 +16,7 @@ from mecheval_jax.interventions.capture import handed_on
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.site_path import SitePath, in_mixer, together
 from mecheval_jax.sites import ALL, reach_of
-from mecheval_jax.tasks.base import Batch, Task
+from mecheval_jax.tasks.base import PAIR, Batch, Task
 from mecheval_jax.tasks.geometry import Geometry, geometry
 
 STREAM, LOCAL, READING = "stream", "local", "reading"
@@ -170,4 +170,4 @@ def in_either_order(role: str) -> str:
     token, plus, offset = role.partition("+")
     if role == "next_key":
         return "pair+1"
-    return f"pair+{offset if plus else 0}" if token in ("key", "value") else role
+    return f"pair+{offset if plus else 0}" if token in PAIR else role

@@ -17,15 +17,15 @@ NAMED = 0.9
 RESTORED = 0.5
 SUBSTANTIAL = 0.2
 NOT_LEARNED = "not_learned"
+UNDECIDED = "undecided"
 CLASSES = (
     "induction",
     "direct_retrieval",
     "convolutional_binding",
     "mixed",
     NOT_LEARNED,
-    "undecided",
+    UNDECIDED,
 )
-UNDECIDED = CLASSES.index("undecided")
 
 ShareKey = tuple[str, int, str, str]
 """Kind of place, layer, direction and set."""
@@ -155,15 +155,15 @@ class Cases:
 def classify(facts: Facts, limits: Thresholds = Thresholds()) -> Cases:
     """Apply the rule to every case."""
     count, layers = len(facts.learned), facts.layers
-    cases = Cases(np.full(count, UNDECIDED), np.full(count, -1))
+    cases = Cases(np.full(count, CLASSES.index(UNDECIDED)), np.full(count, -1))
     everywhere, cuts = np.ones(count, bool), range(layers - 1, 0, -1)
     substantial, restored = limits.substantial, limits.restored
     cases.settle(~facts.learned, NOT_LEARNED, NOT_LEARNED)
-    cases.settle(everywhere & facts.faint, "undecided", "faint")
-    cases.settle(everywhere & facts.thin, "undecided", "thin")
+    cases.settle(everywhere & facts.faint, UNDECIDED, "faint")
+    cases.settle(everywhere & facts.thin, UNDECIDED, "thin")
     for layer in cuts:
         missed = ~(facts.cut(layer, "named") >= limits.named)
-        cases.settle(missed, "undecided", "unlocated", layer)
+        cases.settle(missed, UNDECIDED, "unlocated", layer)
 
     # A cut at which the pair alone carries the answer: it was bound before, and is looked up here.
     for layer in cuts:
@@ -182,10 +182,10 @@ def classify(facts: Facts, limits: Thresholds = Thresholds()) -> Cases:
         unbound = facts.cut(1, "question") > substantial
         unbound |= facts.cut(layers - 1, "loose") > substantial
         cases.settle(both & (unbound | (layers == 2)), "mixed", "two_routes", layer, layer)
-        cases.settle(both, "undecided", "routes_unclear", layer)
+        cases.settle(both, UNDECIDED, "routes_unclear", layer)
     for layer in cuts:
         negligible = facts.either(layer, "pair") < substantial
-        cases.settle(~negligible, "undecided", "binding_unclear", layer)
+        cases.settle(~negligible, UNDECIDED, "binding_unclear", layer)
 
     # At no cut does the pair carry the answer: it was not bound in one layer and looked up in
     # another. The first layer after which the question restores the answer has retrieved it, alone
@@ -195,8 +195,8 @@ def classify(facts: Facts, limits: Thresholds = Thresholds()) -> Cases:
         here = facts.cut(layer + 1, "question") > restored
         if layer:
             source = facts.cut(layer, "elsewhere") > restored
-            cases.settle(here & ~source, "undecided", "source_unclear", layer)
-        cases.settle(here & (layer in facts.silent), "undecided", "silent", layer)
+            cases.settle(here & ~source, UNDECIDED, "source_unclear", layer)
+        cases.settle(here & (layer in facts.silent), UNDECIDED, "silent", layer)
         convolved = np.fmax(convolved, facts.local(layer, "pair"))
         raw = np.fmax(raw, facts.unformed(layer))
         formed = facts.local(layer, "pair") > restored
@@ -204,12 +204,12 @@ def classify(facts: Facts, limits: Thresholds = Thresholds()) -> Cases:
         cases.settle(here & alone, "convolutional_binding", "convolved", layer, layer)
         both = (convolved > substantial) & (raw > substantial)
         cases.settle(here & both, "mixed", "two_routes_inside", layer, layer)
-        cases.settle(here & ~(convolved < substantial), "undecided", "convolution_unclear", layer)
+        cases.settle(here & ~(convolved < substantial), UNDECIDED, "convolution_unclear", layer)
         # Key and value may be read in two layers: the later one then completes the answer.
         shown = here & facts.reads(layer, substantial, substantial)
         for later in range(layers - 1, layer, -1):
             last = shown & facts.reads(later, restored, substantial)
             cases.settle(last, "direct_retrieval", "retrieved", later, later)
         cases.settle(shown, "direct_retrieval", "retrieved", layer, layer)
-        cases.settle(here, "undecided", "not_shown", layer)
+        cases.settle(here, UNDECIDED, "not_shown", layer)
     return cases

@@ -41,7 +41,7 @@ def search_positions(subject: Subject, verdict: Verdict) -> Verdict:
         verdict: Verdict that abstained because it lacks positions.
     """
     cut = cut_before(subject.config, verdict.elsewhere)
-    runs, patched, present = jax.device_get(_restored(subject, subject.params, cut))
+    runs, patched, present = jax.device_get(_restored(subject, cut))
     present = np.asarray(present)
     documents = present.any(axis=0)
     gap = Gap(runs[CLEAN], runs[CORRUPTED], Bootstrap([int(documents.size)], 1, 0))
@@ -57,7 +57,7 @@ def search_positions(subject: Subject, verdict: Verdict) -> Verdict:
     return dataclasses.replace(verdict, reason=reason, evidence=evidence)
 
 
-def _restored(subject: Subject, params: PyTree, cut: tuple[str, ...]) -> tuple[Array, Array, Array]:
+def _restored(subject: Subject, cut: tuple[str, ...]) -> tuple[Array, Array, Array]:
     """Probabilities of the answer in both runs and with each position restored; and which exist."""
     task, batch, evaluation = subject.task, subject.batch, subject.evaluation
 
@@ -76,4 +76,4 @@ def _restored(subject: Subject, params: PyTree, cut: tuple[str, ...]) -> tuple[A
         patched = runs.exchanged(cut, items, masks, evaluation.chunk)
         return runs.answers["probability"], patched["probability"], masks.any(axis=-1)
 
-    return program(params)
+    return program(subject.params)

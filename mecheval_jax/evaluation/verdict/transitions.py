@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mecheval_jax.evaluation.verdict.rule import NOT_LEARNED
+from mecheval_jax.evaluation.verdict.rule import NOT_LEARNED, UNDECIDED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +70,7 @@ def _stretches(verdicts: Sequence[str]) -> list[tuple[int, int]]:
     """First and last index of each stretch of equal verdicts, without undecided ones."""
     found: list[tuple[int, int]] = []
     for index, verdict in enumerate(verdicts):
-        if verdict == "undecided":
+        if verdict == UNDECIDED:
             continue
         if found and verdicts[found[-1][0]] == verdict:
             found[-1] = (found[-1][0], index)

@@ -41,7 +41,9 @@ from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate, share_interva
 from mecheval_jax.tasks.scoring import MEASURES
 
 NO_BINDING = "none"
-UNCLEAR = "undecided"
+
+ABSTAINED = rule.CLASSES.index(rule.UNDECIDED)
+"""Index of the class of runs on which the rule does not decide."""
 
 GUARD = 0.999
 """Confidence with which the accuracy must lie above the floor. At 95 %, a heuristic as good as the
@@ -141,10 +143,10 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
     classes = _both([replicates[m].verdict for m in MEASURES])
     chances = np.bincount(classes, minlength=len(rule.CLASSES)) / len(classes)
     if learned and told["not_finite"]:
-        name, layer, step, measure = "undecided", -1, ("not_finite", -1), "probability"
-    if learned and name != "undecided" and chances[rule.CLASSES.index(name)] < confidence:
+        name, layer, step, measure = rule.UNDECIDED, -1, ("not_finite", -1), "probability"
+    if learned and name != rule.UNDECIDED and chances[rule.CLASSES.index(name)] < confidence:
         step = ("unsure", rule.CLASSES.index(name))
-        name, layer = "undecided", -1
+        name, layer = rule.UNDECIDED, -1
     spans = {
         field: _span(field, {m: int(point[m].verdict[0]) for m in MEASURES}, apply, learned)
         for field in SPANS
@@ -177,7 +179,7 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
         elsewhere=step[1] if step[0] == "unlocated" else None,
     )
     layers = replicates["probability"].layer
-    pairs = zip(classes, np.where(classes == rule.UNDECIDED, -1, layers), strict=True)
+    pairs = zip(classes, np.where(classes == ABSTAINED, -1, layers), strict=True)
     return verdict, [rule.label(rule.CLASSES[index], int(at)) for index, at in pairs]
 
 
@@ -243,7 +245,7 @@ def _estimates(evidence: Evidence, measure: str, bootstrap: Bootstrap) -> list[E
 def _both(verdicts: Iterable[np.ndarray]) -> np.ndarray:
     """The class that both measures give; undecided if they differ."""
     first, second = verdicts
-    return np.where(first == second, first, rule.UNDECIDED)
+    return np.where(first == second, first, ABSTAINED)
 
 
 def _agreed(point: dict[str, rule.Cases]) -> tuple[str, int, tuple[str, int], str]:
@@ -255,9 +257,9 @@ def _agreed(point: dict[str, rule.Cases]) -> tuple[str, int, tuple[str, int], st
     if first.verdict[0] == second.verdict[0]:
         return rule.CLASSES[first.verdict[0]], int(first.layer[0]), first.reason, MEASURES[0]
     for measure, case in point.items():
-        if case.verdict[0] == rule.UNDECIDED:
-            return "undecided", -1, case.reason, measure
-    return "undecided", -1, ("measures_differ", -1), MEASURES[0]
+        if case.verdict[0] == ABSTAINED:
+            return rule.UNDECIDED, -1, case.reason, measure
+    return rule.UNDECIDED, -1, ("measures_differ", -1), MEASURES[0]
 
 
 def _span(
@@ -313,7 +315,7 @@ def _binding(
     best = max(singles, key=lambda cell: np.nan_to_num(singles[cell], nan=-np.inf))
     if singles[best] > rule.RESTORED:
         return f"convolution_at_{best.role}"
-    return "convolution_at_pair" if max(together) > rule.RESTORED else UNCLEAR
+    return "convolution_at_pair" if max(together) > rule.RESTORED else rule.UNDECIDED
 
 
 def _attributions(

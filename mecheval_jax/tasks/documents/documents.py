@@ -32,8 +32,10 @@ from mecheval_jax.files import sha256_of
 from mecheval_jax.tasks.base import (
     ABSENT,
     BOS,
+    DERIVED,
     EOS,
     PAD,
+    PAIR,
     SPLITS,
     Batch,
     describe,
@@ -42,7 +44,7 @@ from mecheval_jax.tasks.base import (
 )
 from mecheval_jax.tasks.documents.document_floors import place_floors, value_floors
 from mecheval_jax.tasks.documents.file import DocumentFile
-from mecheval_jax.tasks.documents.line import DERIVED, PAIR, Document, DocumentQuery
+from mecheval_jax.tasks.documents.line import Document, DocumentQuery
 from mecheval_jax.tasks.documents.scan import remarks_on, scanned
 from mecheval_jax.tasks.documents.tokenizers import NAMES, check_file, is_file
 from mecheval_jax.tasks.floors import with_best
@@ -329,7 +331,7 @@ class Documents(HostTask, Section, section="task"):
         floors = packed_floors(train, judged) | place_floors(train, judged)
         floors |= value_floors(judged, answers)
         floors |= {"uniform": self.chance, "in_document": in_document(judged, answers)}
-        return with_best({n: x for n, x in floors.items() if n != "best"}, self.recall_like)
+        return with_best(floors, self.recall_like)
 
 
 def _roles(question: DocumentQuery) -> dict[str, int]:

@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mecheval_jax.errors import UserError, choose
+from mecheval_jax.tasks.base import DERIVED, PAIR
 from mecheval_jax.tasks.documents.spans import (
     CharacterSpan,
     CharacterSpans,
@@ -31,12 +32,6 @@ from mecheval_jax.tasks.documents.spans import (
     is_whole,
 )
 from mecheval_jax.tasks.documents.tokenizers import IDS, Bytes, Symbol, Tokenizer, Whitespace
-
-PAIR = ("key", "value")
-"""Roles that are fields of a query and must come before it in the document."""
-
-DERIVED = {"next_key": 1, "value+2": 2}
-"""Distance in tokens from ``value`` of the roles that are derived from it."""
 
 RESERVED = ("bos", "query", "query_type", "answer", *PAIR, *DERIVED)
 """Names that a role of the user's own cannot have."""

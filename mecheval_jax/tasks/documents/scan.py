@@ -20,9 +20,9 @@ import numpy as np
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import open_file
-from mecheval_jax.tasks.base import SPLITS
+from mecheval_jax.tasks.base import PAIR, SPLITS
 from mecheval_jax.tasks.documents.file import DocumentFile, hash_of_line, without_split
-from mecheval_jax.tasks.documents.line import NO_JSON, PAIR, BadLine, Document, LineFormat
+from mecheval_jax.tasks.documents.line import NO_JSON, BadLine, Document, LineFormat
 from mecheval_jax.tasks.documents.tokenizers import IDS, Symbol, Vocabulary, tokenizer_of
 
 SHOWN = 50

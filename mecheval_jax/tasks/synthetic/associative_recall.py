@@ -22,11 +22,10 @@ import numpy as np
 from mecheval_jax.array_types import Array, Bool, Int, Key
 from mecheval_jax.errors import UserError
 from mecheval_jax.tasks import held_out
-from mecheval_jax.tasks.base import BOS, EOS, PAD, SPLITS, Batch, free_of, sample_distinct
-from mecheval_jax.tasks.floors import recall_floors
+from mecheval_jax.tasks.base import BOS, EOS, PAD, ROLES, SPLITS, Batch, free_of, sample_distinct
+from mecheval_jax.tasks.floors import recall_floors, with_best
 from mecheval_jax.tasks.synthetic.traceable import (
     FIRST,
-    ROLES,
     SyntheticTask,
     consecutive,
     recall_roles,
@@ -287,7 +286,7 @@ class AssociativeRecall(SyntheticTask):
         batch = self.judged(key, documents, split, first)
         may_pair = functools.partial(self._may_pair, split) if self.held_out else None
         train = self.fitted(key, documents, first)
-        return recall_floors(train, batch, self.class_of("value"), may_pair)
+        return with_best(recall_floors(train, batch, self.class_of("value"), may_pair))
 
     def _may_pair(self, split: str, batch: Batch) -> Bool[Array, "batch queries length"]:
         """Whether a split asks each token together with what is asked."""

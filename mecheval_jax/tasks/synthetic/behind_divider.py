@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Int
-from mecheval_jax.tasks.base import BOS, EOS, Batch, following
+from mecheval_jax.tasks.base import BOS, DERIVED, EOS, PAIR, Batch, following
 from mecheval_jax.tasks.synthetic.traceable import SyntheticTask
 
 
@@ -34,7 +34,7 @@ class BehindDivider(SyntheticTask):
     @property
     def role_names(self) -> tuple[str, ...]:
         """Names of the roles, of documents of keys and values."""
-        return ("bos", "key", "value", "next_key", "value+2", "divider", "query")
+        return ("bos", *PAIR, *DERIVED, "divider", "query")
 
     @property
     def max_length(self) -> int:

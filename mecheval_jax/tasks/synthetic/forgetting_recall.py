@@ -124,8 +124,7 @@ class ForgettingRecall(BehindDivider):
         once = float(jnp.average(batch.roles["old_value"] == ABSENT, weights=batch.weights))
         train = self.fitted(key, documents, first)
         floors = recall_floors(train, batch, self.class_of("value"))
-        floors |= {"first_bound": once, "best": 0.0}
-        return with_best(floors, self.recall_like)
+        return with_best(floors | {"first_bound": once}, self.recall_like)
 
     def properties(self, batch: Batch) -> dict[str, Int[Array, "batch queries"]]:
         """Length, distance from key to query, and whether the key was bound before."""

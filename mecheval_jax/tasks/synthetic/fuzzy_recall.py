@@ -153,8 +153,7 @@ class FuzzyRecall(SyntheticTask):
         """Those of `tasks.floors`, and ``copy_next``: it looks up the last token that was read."""
         batch = self.judged(key, documents, split, first)
         floors = recall_floors(self.fitted(key, documents, first), batch, self.class_of("value"))
-        floors |= {"copy_next": copy_next(batch), "best": 0.0}
-        return with_best(floors, self.recall_like)
+        return with_best(floors | {"copy_next": copy_next(batch)}, self.recall_like)
 
     def properties(self, batch: Batch) -> dict[str, Int[Array, "batch queries"]]:
         """Length, distance from key to query, index of the answer's token, number of them."""

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Bool, Int, Key
 from mecheval_jax.tasks.base import Batch, sample_distinct
-from mecheval_jax.tasks.floors import recall_floors
+from mecheval_jax.tasks.floors import recall_floors, with_best
 from mecheval_jax.tasks.synthetic.behind_divider import BehindDivider
 from mecheval_jax.tasks.synthetic.traceable import consecutive, require_vocabulary
 
@@ -97,7 +97,7 @@ class HopRecall(BehindDivider):
         """Those of `tasks.floors`; ``split``: any token of the document but the asked one."""
         batch = self.judged(key, documents, split, first)
         train = self.fitted(key, documents, first)
-        return recall_floors(train, batch, self.class_of("value"), _is_another)
+        return with_best(recall_floors(train, batch, self.class_of("value"), _is_another))
 
     def properties(self, batch: Batch) -> dict[str, Int[Array, "batch queries"]]:
         """Length, distance from key to query, and whether every hop stands before the next one."""

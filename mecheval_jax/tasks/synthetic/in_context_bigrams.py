@@ -146,7 +146,7 @@ class InContextBigrams(EndingWithQuery):
         right = most[np.arange(len(tokens)), np.asarray(batch.targets)[:, 0]] / most.sum(axis=1)
         train = self.fitted(key, documents, first)
         floors = recall_floors(train, batch, self.class_of("value"))
-        return with_best({**floors, "class_successor": float(right.mean()), "best": 0.0})
+        return with_best(floors | {"class_successor": float(right.mean())})
 
     def properties(self, batch: Batch) -> dict[str, Int[Array, "batch queries"]]:
         """Length, distance from key to query, and number of occurrences of the asked trigger."""

@@ -34,7 +34,7 @@ import numpy as np
 from mecheval_jax.array_types import Array, Bool, Float, Int, Key
 from mecheval_jax.errors import UserError
 from mecheval_jax.fields import POSITIVE
-from mecheval_jax.tasks.base import ABSENT, PAD, Batch, following
+from mecheval_jax.tasks.base import ABSENT, DERIVED, PAD, PAIR, Batch, following
 from mecheval_jax.tasks.floors import recall_floors, with_best
 from mecheval_jax.tasks.synthetic.traceable import SyntheticTask
 
@@ -102,7 +102,7 @@ class MultiQueryRecall(SyntheticTask):
     @property
     def role_names(self) -> tuple[str, ...]:
         """Names of the roles."""
-        return ("key", "value", "next_key", "value+2", "query")
+        return (*PAIR, *DERIVED, "query")
 
     @property
     def max_length(self) -> int:
@@ -187,13 +187,8 @@ class MultiQueryRecall(SyntheticTask):
         """Those of `tasks.floors`, and ``offset``: the pair that is asked most often there."""
         batch = self.judged(key, documents, split, first)
         train = self.fitted(key, documents, first)
-        return with_best(
-            {
-                **recall_floors(train, batch, self.class_of("value")),
-                "offset": self._offset(train, batch),
-                "best": 0.0,
-            }
-        )
+        floors = recall_floors(train, batch, self.class_of("value"))
+        return with_best(floors | {"offset": self._offset(train, batch)})
 
     def _offset(self, train: Batch, batch: Batch) -> float:
         """Accuracy of the pair that train documents ask most at the place of the query."""

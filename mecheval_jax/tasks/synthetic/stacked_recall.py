@@ -24,8 +24,8 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Int, Key
 from mecheval_jax.errors import choose
-from mecheval_jax.tasks.base import Batch, replace_at, sample_distinct
-from mecheval_jax.tasks.floors import recall_floors
+from mecheval_jax.tasks.base import PAIR, Batch, replace_at, sample_distinct
+from mecheval_jax.tasks.floors import recall_floors, with_best
 from mecheval_jax.tasks.synthetic.behind_divider import BehindDivider
 from mecheval_jax.tasks.synthetic.traceable import consecutive, require_vocabulary
 
@@ -92,7 +92,7 @@ class StackedRecall(BehindDivider):
         pair = jnp.take_along_axis(batch.tokens, place[:, None], axis=1)[:, 0] - first
         sizes = self.key_vocabulary, self.value_vocabulary
         halves = list(divmod(pair, self.value_vocabulary))
-        half = ("key", "value").index(role)
+        half = PAIR.index(role)
         by = jax.random.randint(key, pair.shape, 1, sizes[half])
         halves[half] = (halves[half] + by) % sizes[half]
         return replace_at(batch.tokens, place, first + halves[0] * sizes[1] + halves[1])
@@ -112,4 +112,4 @@ class StackedRecall(BehindDivider):
         value = ids["v"].start + (batch.tokens - ids["p"].start) % self.value_vocabulary
         is_pair = (batch.tokens >= ids["p"].start) & (batch.tokens < ids["p"].stop)
         values = batch.replace(tokens=jnp.where(is_pair, value, batch.tokens))
-        return recall_floors(self.fitted(key, documents, first), values, ids["v"])
+        return with_best(recall_floors(self.fitted(key, documents, first), values, ids["v"]))

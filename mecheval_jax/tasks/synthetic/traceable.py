@@ -14,7 +14,10 @@ from mecheval_jax.errors import UserError, choose
 from mecheval_jax.fields import LARGEST, Section, types_of
 from mecheval_jax.tasks import held_out
 from mecheval_jax.tasks.base import (
+    DERIVED,
     EOS,
+    PAIR,
+    ROLES,
     SPECIAL,
     SPLITS,
     Batch,
@@ -26,13 +29,10 @@ from mecheval_jax.tasks.base import (
     query_properties,
     sample_distinct,
 )
-from mecheval_jax.tasks.floors import recall_floors
+from mecheval_jax.tasks.floors import recall_floors, with_best
 
 FIRST = EOS + 1
 """Id of the first token that is not special."""
-
-ROLES = ("bos", "key", "value", "next_key", "value+2", "divider", "query", "answer")
-"""Roles of documents that are asked for an item behind a divider."""
 
 
 def consecutive(**sizes: int) -> dict[str, range]:
@@ -172,7 +172,7 @@ class SyntheticTask(SelfContained, Section, section="task"):
     @property
     def corruptions(self) -> tuple[str, ...]:
         """Roles whose token can be replaced."""
-        return ("key", "value")
+        return PAIR
 
     @property
     def chance(self) -> float:
@@ -239,7 +239,7 @@ class SyntheticTask(SelfContained, Section, section="task"):
     ) -> dict[str, float]:
         """Accuracies of guessing and of simple heuristics; see `tasks.floors`."""
         train, batch = self.fitted(key, documents, first), self.judged(key, documents, split, first)
-        return recall_floors(train, batch, self.class_of("value"))
+        return with_best(recall_floors(train, batch, self.class_of("value")))
 
 
 class EndingWithQuery(SyntheticTask):
@@ -254,7 +254,7 @@ class EndingWithQuery(SyntheticTask):
     @property
     def role_names(self) -> tuple[str, ...]:
         """Names of the roles."""
-        return ("bos", "key", "value", "next_key", "value+2", "query")
+        return ("bos", *PAIR, *DERIVED, "query")
 
     @property
     def max_length(self) -> int:

@@ -123,7 +123,7 @@ class TwoTokenRecall(BehindDivider):
         half = 1 / min(self.contexts, self.keys_per_context)
         train = self.fitted(key, documents, first)
         found = recall_floors(train, batch, self.class_of("value"))
-        return with_best({**found, "half_key": half, "best": 0.0})
+        return with_best(found | {"half_key": half})
 
 
 class CompositionalRecall(TwoTokenRecall):

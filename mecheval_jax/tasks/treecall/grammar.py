@@ -23,6 +23,7 @@ import numpy as np
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.fields import Section
 from mecheval_jax.files import parse_json, read_text
+from mecheval_jax.forms import mismatch
 
 HEADS = ("informative", "uniform")
 SIDES = ("right", "left")
@@ -274,70 +275,53 @@ def load_grammar(path: str) -> Grammar:
 
 def _read(values: Any) -> Grammar:
     """The grammar of a JSON value; the type of every part is checked."""
-    # Fields and names of the nonterminals.
-    values = _typed("it", values, dict)
-    for name in ("rules", "rule_probs", "head_probs", "max_depths"):
-        if name not in values:
-            raise UserError(f"lacks {name!r}")
-    rules = _typed("rules", values["rules"], dict)
-    if not rules:
+    rules = values.get("rules") if isinstance(values, dict) else None
+    names = [f"nt{i}" for i in range(len(rules))] if isinstance(rules, dict) else []
+    if wrong := mismatch(values, _form(names)):
+        raise UserError(wrong)
+    if not names:
         raise UserError("it has no rules")
-    names = [f"nt{i}" for i in range(len(rules))]
-
-    # Readers of a field that has an entry for each nonterminal.
-    def rows(field: str) -> list[Any]:
-        of_name = _typed(field, values[field], dict)
-        for name in names:
-            if name not in of_name:
-                raise UserError(f"{field} lacks {name!r}")
-        return [of_name[name] for name in names]
-
-    def numbers(field: str) -> list[list[float]]:
-        return [
-            [float(_typed(f"{field} of {name}", p, int, float)) for p in _typed(field, row, list)]
-            for name, row in zip(names, rows(field), strict=True)
-        ]
-
     # The number of terminals, from the heads if it is not given.
-    heads = None if values["head_probs"] is None else numbers("head_probs")
-    if heads is not None and len({len(row) for row in heads}) > 1:
+    heads = values["head_probs"]
+    rows = [] if heads is None else [heads[name] for name in names]
+    if len({len(row) for row in rows}) > 1:
         raise UserError("head_probs have rows of several lengths")
     terminals = values.get("terminals")
     if terminals is None:
-        if heads is None:
-            raise UserError("lacks 'terminals', which null head_probs do not tell")
-        terminals = len(heads[0])
-    if _typed("terminals", terminals, int) < 1:
+        if not rows:
+            raise UserError("it lacks 'terminals', which null head_probs do not tell")
+        terminals = len(rows[0])
+    if terminals < 1:
         raise UserError(f"terminals is {terminals}: at least 1")
     return Grammar(
         terminals=terminals,
-        levels=tuple(_typed("max_depths", level, int) for level in rows("max_depths")),
+        levels=tuple(values["max_depths"][name] for name in names),
         rules=tuple(
-            tuple(
-                tuple(_symbol(word, terminals) for word in _typed("a rule", rule, list))
-                for rule in _typed("rules", of_one, list)
-            )
-            for of_one in rows("rules")
+            tuple(tuple(_symbol(word, terminals) for word in rule) for rule in rules[name])
+            for name in names
         ),
-        rule_probabilities=tuple(map(tuple, numbers("rule_probs"))),
-        head_probabilities=None if heads is None else np.array(heads),
+        rule_probabilities=tuple(tuple(map(float, values["rule_probs"][name])) for name in names),
+        head_probabilities=np.array(rows, float) if rows else None,
         head_side=choose("head_side", values.get("head_side", "right"), SIDES),
     )
 
 
-KINDS = {dict: "an object", list: "a list", int: "a whole number", float: "a number"}
+def _form(names: list[str]) -> dict[str, Any]:
+    """The form (`forms`) of a grammar with these nonterminals."""
+    of_each = {name: [float] for name in names}
+    return {
+        "rules": {name: [[str]] for name in names},
+        "rule_probs": of_each,
+        "head_probs": (of_each, None),
+        "max_depths": dict.fromkeys(names, int),
+        "terminals?": (int, None),
+        "head_side?": str,
+    }
 
 
-def _typed(what: str, value: Any, *kinds: type) -> Any:
-    """A JSON value, checked to be of one of `kinds`; true and false are not numbers."""
-    if not isinstance(value, kinds) or isinstance(value, bool):
-        raise UserError(f"{what} is or has {value!r:.40}, which is not {KINDS[kinds[-1]]}")
-    return value
-
-
-def _symbol(word: Any, terminals: int) -> int:
+def _symbol(word: str, terminals: int) -> int:
     """The symbol of a name such as ``t3`` or ``nt7``."""
-    found = re.fullmatch(r"(nt|t)([0-9]{1,9})", word) if isinstance(word, str) else None
+    found = re.fullmatch(r"(nt|t)([0-9]{1,9})", word)
     if not found:
         raise UserError(f"a rule has {word!r:.40}, which is no symbol such as 't3' or 'nt7'")
     number = int(found[2])

@@ -26,7 +26,8 @@ import numpy as np
 
 from mecheval_jax.array_types import Key
 from mecheval_jax.errors import UserError, choose
-from mecheval_jax.tasks.base import ABSENT, BOS, EOS, SPLITS, first_query
+from mecheval_jax.tasks.base import ABSENT, BOS, DERIVED, EOS, ROLES, SPLITS, first_query
+from mecheval_jax.tasks.floors import with_best
 from mecheval_jax.tasks.packed import HostTask, Packed, concatenate, generator
 from mecheval_jax.tasks.packed_floors import packed_floors
 from mecheval_jax.tasks.synthetic.traceable import FIRST, SyntheticTask
@@ -173,8 +174,7 @@ class Treecall(HostTask, SyntheticTask, GrammarConfig):
     @property
     def role_names(self) -> tuple[str, ...]:
         """Names of the roles, with several types of queries also ``query_type``."""
-        names = ("bos", "key", "value", "next_key", "value+2", "divider", "query", "answer")
-        return (*names, "query_type") if self._typed else names
+        return (*ROLES, "query_type") if self._typed else ROLES
 
     @property
     def max_length(self) -> int:
@@ -255,13 +255,12 @@ class Treecall(HostTask, SyntheticTask, GrammarConfig):
             "bos": np.zeros_like(key),
             "key": key,
             "value": value,
-            "next_key": value + 1,
-            "value+2": value + 2,
+            **{name: value + distance for name, distance in DERIVED.items()},
             "divider": divider,
             "query": query,
             "answer": answer,
         }
-        for name in ("next_key", "value+2"):
+        for name in DERIVED:
             clash = (roles[name] >= divider) | (roles[name] == key)
             roles[name] = np.where(clash, ABSENT, roles[name])
         if self._typed:
@@ -304,4 +303,4 @@ class Treecall(HostTask, SyntheticTask, GrammarConfig):
         fitted, counted = jax.random.split(key)
         drawn = self.draw(fitted, TRAINING_DOCUMENTS, "train"), self.draw(counted, documents, split)
         training, judged = map(first_query, drawn) if first else drawn
-        return packed_floors(training, judged, np.array(self.class_of("value")))
+        return with_best(packed_floors(training, judged, np.array(self.class_of("value"))))

@@ -19,6 +19,7 @@ import jax
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import add_to_cache, read_cache
+from mecheval_jax.machine import is_out_of_memory
 from mecheval_jax.partitioning.memory import free_memory
 from mecheval_jax.partitioning.multihost import is_multiprocess, on_main
 from mecheval_jax.tasks.base import Task
@@ -185,7 +186,7 @@ def fastest(
         try:
             times[candidate] = seconds_of(candidate)
         except jax.errors.JaxRuntimeError as e:
-            if "RESOURCE_EXHAUSTED" not in str(e):
+            if not is_out_of_memory(e):
                 raise
             times[candidate], error = math.inf, e
     chosen = min(times, key=times.__getitem__)

@@ -16,7 +16,7 @@ from mecheval_jax.evaluation.verdict.controls import (
 )
 from mecheval_jax.evaluation.verdict.verdict import judge
 from mecheval_jax.models.language_model import initialize
-from mecheval_jax.reporting.terminal import tables
+from mecheval_jax.reporting import words
 from mecheval_jax.tasks.base import ABSENT, EOS
 from tests.support import planted, planted_places
 
@@ -240,7 +240,7 @@ def test_no_distractor_at_all(monkeypatch):
     verdict, rows = measured(planted_places.split_storage(3))
     assert (rows[-1]["value"], rows[-1]["documents"]) == (None, 0)
     assert verdict.evidence["failed"] == []
-    assert "no document" in tables.distractor(verdict.evidence)
+    assert "no document" in words.distractor(verdict.evidence)
 
 
 def test_the_distractor_can_fail(monkeypatch):
