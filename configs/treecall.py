@@ -10,7 +10,7 @@ are left out. ``terminals=8192`` is its large vocabulary, in which all terminals
 much as 20 nonterminals. Runs with the same ``grammar`` number share a grammar. Batches, and in long
 runs parts of them, are padded to the next power of two of their longest document.
 ``python -m launch.inspect --config=configs/treecall.py`` prints documents, statistics and floors;
-copying the next token is right in about half of the documents.
+copying the next token is right in 56 to 58 % of the documents (41 % with ``symbols=10``).
 """
 
 from ml_collections import ConfigDict, config_dict

@@ -13,7 +13,7 @@ CANONICAL = {
     "embedding": "token embedding plus position",
     "block_i/block_input": "the residual stream before layer i",
     "block_i/mixer_input": "its normalised form, what the mixer reads",
-    "block_i/canon_output": "that plus its short convolution (only with `canon`)",
+    "block_i/canon_output": "that plus its short convolution (only with `canon_at` A)",
     "block_i/mixer_output": "what the mixer adds to the residual stream",
     "block_i/mlp_input": "the normalised stream that the feed-forward part reads (only with one)",
     "block_i/mlp_canon_output": "that plus its short convolution (only with `canon_at` C)",

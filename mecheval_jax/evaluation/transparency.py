@@ -1,8 +1,8 @@
 """How clear a model's mechanism is, as four numbers that are never added up.
 
 probability     share of the bootstrap's replicates in which the verdict is the same
-                (`verdict.verdict`), the mean over the runs that have learned
-agreement       share of the runs that have learned which have the verdict that most of them have
+                (`verdict.verdict`), the mean over the runs that have learned and were judged
+agreement       share of these runs which have the verdict that most of them have
 concentration   the greatest share of the answer that one vector, of one site at one position,
                 brings back: 1 if a single vector holds the association, little if many hold
                 parts of it

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from mecheval_jax.array_types import Array
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.mixers import initializers
+from mecheval_jax.mixers.options import OPTIONS
 from mecheval_jax.mixers.softmax_attention import SITES, SoftmaxAttention
 from mecheval_jax.ops.precision import wide_type
 from mecheval_jax.ops.rotary import alibi_slopes, rotary
@@ -43,14 +44,14 @@ class Attention(SoftmaxAttention):
     def __post_init__(self):
         choose("encoding", self.encoding, self.ENCODINGS)
         if not 0 < self.rotary_share <= 1:
-            raise UserError(f"rotary_share is {self.rotary_share}: above 0 and at most 1")
+            raise UserError(f"{OPTIONS}rotary_share is {self.rotary_share}: above 0 and at most 1")
         head = self.width // self.heads
         if self.encoding == "rotary" and int(self.rotary_share * head) < 2:
             enough = int(self.rotary_share * self.width) >= 2  # for one head
             wider = "a greater width" + " or rotary_share" * (head >= 2)
             cause = f"heads is {self.heads}" if enough else f"rotary_share is {self.rotary_share:g}"
             raise UserError(
-                f"{cause}: of the {head} channels of a head rotary positions turn "
+                f"{OPTIONS}{cause}: of the {head} channels of a head rotary positions turn "
                 f"{self.rotary_share:g}, which is no pair of channels; take "
                 + ("fewer heads" if enough else wider)
             )

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.mixers import initializers
-from mecheval_jax.mixers.options import require_heads
+from mecheval_jax.mixers.options import OPTIONS, require_heads
 from mecheval_jax.mixers.recurrence import STATE_SITES, Recurrence, recurrence
 from mecheval_jax.ops.dplr import Update, dplr, dplr_step, read
 from mecheval_jax.ops.feature_maps import taylor_exp
@@ -72,8 +72,8 @@ class Based(nn.Module):
         choose("encoding", self.encoding, self.ENCODINGS)
         if self.encoding == "rotary" and self.feature_width < 2:
             raise UserError(
-                f"feature_width is {self.feature_width}: rotary positions turn pairs of channels; "
-                "it must be at least 2 with them"
+                f"{OPTIONS}feature_width is {self.feature_width}: rotary positions turn pairs of "
+                "channels; it must be at least 2 with them"
             )
         choose("backend", self.backend, BACKENDS)
         super().__post_init__()

@@ -11,6 +11,7 @@ import flax.linen as nn
 
 from mecheval_jax.array_types import Array
 from mecheval_jax.errors import UserError
+from mecheval_jax.mixers.options import OPTIONS
 from mecheval_jax.mixers.short_convolution import Local, ShortConvolution
 
 PARTS = {"q": "queries", "k": "keys", "v": "values"}
@@ -43,6 +44,6 @@ def check_alone(mixer: nn.Module) -> None:
     """
     if mixer.canon and mixer.kernel:
         raise UserError(
-            f"model.canon_at has B, and kernel is {mixer.kernel}: queries, keys and values have a "
-            "convolution of their own, in whose place Canon-B stands with kernel 0"
+            f"model.canon_at has B, and {OPTIONS}kernel is {mixer.kernel}: queries, keys and "
+            "values have a convolution of their own, in whose place Canon-B stands with kernel 0"
         )

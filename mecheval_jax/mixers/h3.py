@@ -17,6 +17,7 @@ from mecheval_jax.array_types import Array, Float, Int, Key
 from mecheval_jax.errors import UserError
 from mecheval_jax.mesh_axes import DOCUMENTS, MODEL, is_shared_out, spread
 from mecheval_jax.mixers import initializers
+from mecheval_jax.mixers.options import OPTIONS, divisors_near
 from mecheval_jax.mixers.projection import Projection
 from mecheval_jax.mixers.s4d import S4DKernel
 from mecheval_jax.ops import ssm_kernels
@@ -68,7 +69,10 @@ class H3(nn.Module):
 
     def __post_init__(self):
         if self.width % self.head_dim:
-            raise UserError(f"width {self.width} is not divisible by head_dim {self.head_dim}")
+            raise UserError(
+                f"{OPTIONS}head_dim is {self.head_dim}: width {self.width} is not divisible by it; "
+                f"it is by {divisors_near(self.width, self.head_dim)}"
+            )
         ssm_kernels.check(self.state_size, self.discretization)
         super().__post_init__()
 

@@ -22,7 +22,7 @@ from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.head_ranks import HeadRanks
 from mecheval_jax.mixers.mamba3_rates import RATES, log_decay
 from mecheval_jax.mixers.norms import HeadNorm
-from mecheval_jax.mixers.options import require_inner_heads
+from mecheval_jax.mixers.options import OPTIONS, require_inner_heads
 from mecheval_jax.mixers.projection import Projection, apart
 from mecheval_jax.mixers.recurrence import STATE_SITES
 from mecheval_jax.ops.dplr import BACKENDS
@@ -93,12 +93,14 @@ class Mamba3(nn.Module):
     def __post_init__(self):
         require_inner_heads("mamba3", self.expand * self.width, self.head_dim)
         if self.d_state % 2:
-            raise UserError(f"mamba3: d_state {self.d_state}: the state has an even size")
+            raise UserError(
+                f"{OPTIONS}d_state is {self.d_state}: the state of mamba3 has an even size"
+            )
         if not 0 < self.planes <= self.d_state // 2:
             raise UserError(
-                f"mamba3: turned {self.turned} of d_state {self.d_state} is "
-                f"{self.turned * self.d_state:g} channels: at least 2 and at most {self.d_state} "
-                "are turned"
+                f"{OPTIONS}turned is {self.turned}: of d_state {self.d_state} that is "
+                f"{self.turned * self.d_state:g} channels; mamba3 turns at least 2 and at most "
+                f"{self.d_state}"
             )
         choose("rates", self.rates, RATES)
         choose("backend", self.backend, BACKENDS)

@@ -107,7 +107,7 @@ class MatrixStateMixer(nn.Module):
         canon.check_alone(self)
         for name, reason in self.refused().items():
             if value := getattr(self, name):
-                raise UserError(f"{name} is {value}: {type(self).__name__} {reason}")
+                raise UserError(f"{OPTIONS}{name} is {value}: {type(self).__name__} {reason}")
         choose("backend", self.backend, BACKENDS)
         super().__post_init__()
 

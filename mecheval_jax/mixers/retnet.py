@@ -36,8 +36,8 @@ class RetNet(MatrixStateMixer):
             )
         if self.keys < 2 * self.heads:
             raise UserError(
-                f"heads is {self.heads}: of {self.keys} channels of keys a head has no pair that "
-                f"rotary positions turn; take at most {self.keys // 2} heads"
+                f"{OPTIONS}heads is {self.heads}: of {self.keys} channels of keys a head has no "
+                f"pair that rotary positions turn; take at most {self.keys // 2} heads"
             )
         super().__post_init__()
 

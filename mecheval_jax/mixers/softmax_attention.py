@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.errors import UserError
 from mecheval_jax.mixers import canon, initializers, pattern
-from mecheval_jax.mixers.options import require_heads
+from mecheval_jax.mixers.options import OPTIONS, divisors_near, require_heads
 from mecheval_jax.mixers.projection import together
 from mecheval_jax.mixers.short_convolution import (
     Local,
@@ -70,7 +70,10 @@ class SoftmaxAttention(nn.Module):
     def __post_init__(self):
         require_heads(self.width, self.heads)
         if self.heads % (self.key_heads or self.heads):
-            raise UserError(f"{self.heads} heads are not divisible by key_heads {self.key_heads}")
+            raise UserError(
+                f"{OPTIONS}key_heads is {self.key_heads}: {self.heads} heads are not divisible by "
+                f"it; they are by {divisors_near(self.heads, self.key_heads)}"
+            )
         super().__post_init__()
 
     @property

@@ -117,7 +117,7 @@ EXPERIMENTS = (
     StudyExperiment("ar_reverse", "AR", (26,)),
     StudyExperiment("atr_siblings", "ATR", (25,)),
     # What readers asked for, beyond the study's own findings.
-    StudyExperiment("ar_filler", "AR", (), ONE_RATE, ONE_RATE),
+    StudyExperiment("ar_filler", "AR", (), ONE_RATE, ONE_RATE, SEEDS),
     StudyExperiment("ar_seeds", "AR", (), ONE_RATE, SEEDS, SEEDS),
     StudyExperiment("ar_rates", "AR", (), ONE_RATE, SEEDS, SEEDS),
     StudyExperiment("ar_beta2", "AR", (), ONE_RATE, SEEDS, SEEDS),
