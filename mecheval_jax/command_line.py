@@ -104,10 +104,10 @@ def run(
     def program() -> None:
         if flags.FLAGS[trust.FLAG].value:
             trust.allow_code()
-        if many_hosts:  # Processes of several hosts connect first.
-            _join_hosts()
-        if cpu_devices is not None:
+        if cpu_devices is not None:  # before hosts connect, which sets up the devices
             _make_cpu_devices(cpu_devices.value)
+        if many_hosts:
+            _join_hosts()
         main()
 
     keep_memory()

@@ -1,4 +1,4 @@
-"""Names and layouts of mixers' parameters in the code of their authors, of 2025 and 2026.
+"""Names and layouts of newer mixers' parameters in the code of their authors.
 
 ``fla`` is fla-org/flash-linear-attention.
 """
@@ -6,8 +6,15 @@
 import flax.linen as nn
 
 from mecheval_jax import mixers
-from mecheval_jax.interop.reference_tables import CONVOLVED, QKV, Reference
-from mecheval_jax.interop.state_dict import Table, Target, dense, short_convolution
+from mecheval_jax.interop.reference_tables import CONVOLVED, Reference
+from mecheval_jax.interop.state_dict import (
+    QKV,
+    Table,
+    Target,
+    dense,
+    parameters,
+    short_convolution,
+)
 from mecheval_jax.mixers.mamba3_rates import RATES
 
 OUT = "o_proj=out_proj"
@@ -27,7 +34,7 @@ CANON_ATTENTION = Reference(
 )
 """Attention with Canon-B, as facebookresearch/PhysicsLM4 has it."""
 
-ARCHITECTURES: dict[type[nn.Module], Reference] = {
+NEWER_MIXERS: dict[type[nn.Module], Reference] = {
     # fla.
     mixers.ForgettingAttention: Reference(
         dense(*QKV, "f_proj", "g_proj", OUT) | _scales("q_norm", "k_norm"),
@@ -56,15 +63,15 @@ ARCHITECTURES: dict[type[nn.Module], Reference] = {
     # huggingface/transformers, Qwen3-Next.
     mixers.GatedAttention: Reference(
         dense(*QKV, "g_proj", OUT) | _scales("q_norm", "k_norm"),
-        by_head={"q_proj": ("q_proj", "g_proj")},
+        fused={"q_proj": ("q_proj", "g_proj")},
+        by_head=True,
         defaults=("window", "encoding"),
     ),
     # state-spaces/mamba.
     mixers.Mamba3: Reference(
         dense("in_proj", "out_proj")
         | _scales("B_norm", "C_norm", "norm")
-        | {n: Target(n) for n in ("dt_bias", "B_bias", "C_bias", "D")}
-        | {f"mimo_{n}": Target(f"mimo/{n}") for n in "xzo"},
+        | parameters("dt_bias", "B_bias", "C_bias", "D", *(f"mimo_{n}=mimo/{n}" for n in "xzo")),
         defaults=("gated",),
         unsaid={"rates": tuple(RATES)},
     ),
@@ -72,7 +79,7 @@ ARCHITECTURES: dict[type[nn.Module], Reference] = {
     mixers.HGRN2: Reference(
         dense("q_proj", "f_proj=k_proj", "i_proj=v_proj", "o_proj")
         | _scales("g_norm=o_norm")
-        | {"lower_bounds": Target("lower_bounds/logits")},
+        | parameters("lower_bounds=lower_bounds/logits"),
     ),
     # fla.
     mixers.GatedSlotAttention: Reference(
@@ -84,7 +91,7 @@ ARCHITECTURES: dict[type[nn.Module], Reference] = {
         | short_convolution("q_conv1d", "q_conv")
         | short_convolution("k_conv1d", "k_conv")
         | _scales("o_norm")
-        | {"lambda_params": Target("penalty")},
+        | parameters("lambda_params=penalty"),
         nonzero={"kernel": CONVOLVED},
     ),
     # fla.
@@ -92,7 +99,7 @@ ARCHITECTURES: dict[type[nn.Module], Reference] = {
         dense("in_proj", "out_proj")
         | short_convolution("conv1d", "conv")
         | _scales("norm")
-        | {name: Target(name) for name in ("dt_bias", "A_log", "L", "D")},
+        | parameters("dt_bias", "A_log", "L", "D"),
         nonzero={"d_conv": CONVOLVED},
     ),
     # NX-AI/xlstm.
@@ -101,8 +108,7 @@ ARCHITECTURES: dict[type[nn.Module], Reference] = {
         | dense("mlstm_cell.igate=i_proj", "mlstm_cell.fgate=f_proj")
         | short_convolution("conv1d.conv", "conv")
         | _scales("mlstm_cell.outnorm=norm")
-        | {f"{name}_proj.weight": Target(f"{name}_map") for name in "qkv"}
-        | {"learnable_skip": Target("skip")},
+        | parameters(*(f"{n}_proj.weight={n}_map" for n in "qkv"), "learnable_skip=skip"),
         nonzero={"kernel": CONVOLVED},
     ),
 }

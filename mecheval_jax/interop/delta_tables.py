@@ -8,17 +8,11 @@ import numpy as np
 
 from mecheval_jax import mixers
 from mecheval_jax.interop.reference_tables import DELTA_NET, WITHOUT_SILU, Reference
-from mecheval_jax.interop.state_dict import Table, Target, dense
+from mecheval_jax.interop.state_dict import dense, parameters
 from mecheval_jax.mixers.rwkv7_start import MIXTURES, RANKS, rank_of
 
-
-def _vectors(*names: str) -> Table:
-    """Table of parameters that are kept as they are."""
-    return {name: Target(name) for name in names}
-
-
-GATED = DELTA_NET | dense("a_proj", "g_proj") | _vectors("A_log", "dt_bias")
-KDA = DELTA_NET | _vectors("A_log", "dt_bias")
+GATED = DELTA_NET | dense("a_proj", "g_proj") | parameters("A_log", "dt_bias")
+KDA = DELTA_NET | parameters("A_log", "dt_bias")
 KDA |= dense("f_proj.0=decay_down", "f_proj.1=decay_up", "g_proj.0=gate_down", "g_proj.1=gate_up")
 
 
@@ -33,16 +27,14 @@ def _dead_of_rwkv7(mixer: mixers.RWKV7) -> dict[str, np.ndarray]:
 
 ROWS = ("w0", "a0", "v0", "k_k", "k_a", *(f"x_{name}" for name in MIXTURES))
 RWKV7 = dense("receptance=r_proj", "key=k_proj", "value=v_proj", "output=o_proj")
-RWKV7 |= {name: Target(name, "first_two") for name in ROWS}
-RWKV7 |= _vectors("r_k", *(f"{name}{i}" for name in RANKS for i in (1, 2)))
-RWKV7 |= {"ln_x.weight": Target("ln_scale"), "ln_x.bias": Target("ln_bias")}
+RWKV7 |= parameters(*ROWS, layout="first_two")
+RWKV7 |= parameters("r_k", *(f"{name}{i}" for name in RANKS for i in (1, 2)))
+RWKV7 |= parameters("ln_x.weight=ln_scale", "ln_x.bias=ln_bias")
 
 DELTA_FAMILY: dict[type[nn.Module], Reference] = {
     mixers.KDA: Reference(KDA, nonzero=WITHOUT_SILU),
     mixers.GatedDeltaNet2: Reference(KDA | dense("w_proj"), nonzero=WITHOUT_SILU),
     mixers.GatedDeltaProduct: Reference(GATED, nonzero=WITHOUT_SILU),
     mixers.RWKV7: Reference(RWKV7, dead=_dead_of_rwkv7),
-    mixers.Comba: Reference(
-        GATED | _vectors("D") | {"decay": Target("decay_logit")}, nonzero=WITHOUT_SILU
-    ),
+    mixers.Comba: Reference(GATED | parameters("D", "decay=decay_logit"), nonzero=WITHOUT_SILU),
 }

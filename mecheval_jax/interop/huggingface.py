@@ -9,7 +9,6 @@ contain.
 import os
 import pathlib
 import re
-from typing import NamedTuple
 
 import numpy as np
 
@@ -17,14 +16,22 @@ from mecheval_jax.array_types import PyTree
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import make_folder, write_json
 from mecheval_jax.interop.huggingface_config import mixer_name, read_config, read_json, write_config
-from mecheval_jax.interop.huggingface_family import Family, Fused
+from mecheval_jax.interop.huggingface_family import Family
 from mecheval_jax.interop.huggingface_tables import FAMILIES
 from mecheval_jax.interop.safetensors_file import (
     load_safetensors,
     refuse_overwriting,
     save_safetensors,
 )
-from mecheval_jax.interop.state_dict import Table, Target, below, empty, fill
+from mecheval_jax.interop.state_dict import (
+    FusedEntry,
+    Table,
+    Target,
+    below,
+    empty,
+    fill,
+    pop_tied_head,
+)
 from mecheval_jax.models.language_model import ModelConfig, parameter_shapes
 from mecheval_jax.site_path import block_name
 
@@ -50,14 +57,11 @@ def load(folder: str | os.PathLike) -> tuple[ModelConfig, PyTree]:
     folder = pathlib.Path(folder)
     model_type, config = read_config(read_json(folder / CONFIG))
     family, entries = FAMILIES[model_type], _weights(folder)
-    entries, problems = _live(family, entries), []
-    head = entries.pop(family.head, None) if config.tied else None
-    embedding = entries.get(_embedding(family))
-    if head is not None and embedding is not None and not np.array_equal(head, embedding):
-        problems.append(f"{family.head} differs from the embedding, to which it is tied")
-    shapes = parameter_shapes(config)
-    for fused, sizes in _fused(family, config, shapes):
-        _take_apart(fused, entries, sizes)
+    entries, problems, shapes = _live(family, entries), [], parameter_shapes(config)
+    if config.tied:
+        problems += pop_tied_head(entries, family.head, _embedding(family))
+    for fused in _fused(family, config, shapes):
+        fused.take_apart(entries)
     return config, fill(shapes, _table(family, config), entries, problems)
 
 
@@ -83,8 +87,8 @@ def save(
     table, shapes = _table(family, config), parameter_shapes(config)
     entries = empty(params, table)
     fill(shapes, table, entries)  # checks that no parameter is missing
-    for fused, sizes in _fused(family, config, shapes):
-        _put_together(fused, entries, sizes)
+    for fused in _fused(family, config, shapes):
+        fused.put_together(entries)
     make_folder(folder)
     save_safetensors(folder / WEIGHTS, entries, overwrite=overwrite)
     write_json(folder / CONFIG, fields, sort_keys=True)
@@ -140,55 +144,17 @@ def _table(family: Family, config: ModelConfig) -> Table:
     return table
 
 
-class Sizes(NamedTuple):
-    """Rows of a fused layer.
-
-    Attributes:
-        parts: Number of rows of each part.
-        groups: Number of times that the parts repeat along the rows.
-    """
-
-    parts: tuple[int, ...]
-    groups: int
-
-
-def _fused(family: Family, config: ModelConfig, shapes: PyTree) -> list[tuple[Fused, Sizes]]:
-    """The fused layers of a model, under their full names."""
+def _fused(family: Family, config: ModelConfig, shapes: PyTree) -> list[FusedEntry]:
+    """The fused entries of a model."""
     found = []
     for layer in range(config.layers):
         mixer, ours = config.build_mixer(layer), shapes[block_name(layer)]["mixer"]
         for fused in family.mixers[mixer_name(config, layer)].fused:
-            leaf = "weight" if fused.taps else "kernel"
-            parts = tuple(ours[module][leaf].shape[-1] for module in fused.parts.values())
             full = fused._replace(name=_layer(family, layer) + fused.name)
-            found.append((full, Sizes(parts, mixer.heads if fused.by_head else 1)))
+            leaf = "weight" if fused.taps else "kernel"
+            sizes = [ours[module][leaf].shape[-1] for module in fused.parts.values()]
+            groups = mixer.heads if fused.by_head else 1
+            for kind in ("weight", "bias"):
+                parts = dict(zip(full.entries(kind), sizes, strict=True))
+                found.append(FusedEntry(f"{full.name}.{kind}", parts, groups, fused.transposed))
     return found
-
-
-def _take_apart(fused: Fused, entries: dict[str, np.ndarray], sizes: Sizes) -> None:
-    """Replace the entries of a fused layer by those of its parts."""
-    for kind in ("weight", "bias"):
-        whole = entries.pop(f"{fused.name}.{kind}", None)
-        if whole is None:
-            continue
-        rows = np.atleast_1d(whole.T if fused.transposed else whole)
-        if rows.size and len(rows) == sum(sizes.parts):
-            by_group = rows.reshape(sizes.groups, -1, *rows.shape[1:])
-            ends = np.cumsum(sizes.parts)[:-1] // sizes.groups
-            parts = np.split(by_group, ends, axis=1)
-            parts = [part.reshape(-1, *rows.shape[1:]) for part in parts]
-        else:
-            parts = np.array_split(rows, len(sizes.parts))  # of wrong sizes, which `fill` reports
-        entries |= zip(fused.entries(kind), parts, strict=True)
-
-
-def _put_together(fused: Fused, entries: dict[str, np.ndarray], sizes: Sizes) -> None:
-    """Invert `_take_apart`."""
-    for kind in ("weight", "bias"):
-        names = fused.entries(kind)
-        if names[0] in entries:
-            parts = [entries.pop(name) for name in names]
-            parts = [part.reshape(sizes.groups, -1, *part.shape[1:]) for part in parts]
-            rows = np.concatenate(parts, axis=1)
-            rows = rows.reshape(-1, *rows.shape[2:])
-            entries[f"{fused.name}.{kind}"] = rows.T if fused.transposed else rows

@@ -11,6 +11,7 @@ from typing import Any
 
 from mecheval_jax import files
 from mecheval_jax.errors import UserError, choose, one_line
+from mecheval_jax.fields import between_commas
 from mecheval_jax.interop.huggingface_family import TURNED, Family
 from mecheval_jax.interop.huggingface_fields import REQUIRED
 from mecheval_jax.interop.huggingface_tables import FAMILIES
@@ -133,7 +134,7 @@ def _bounded(fields: dict[str, Any]) -> dict[str, Any]:
 def _model_config(values: Mapping[str, Any]) -> ModelConfig:
     """A config from its fields, options of the mixer being named ``mixer_options.NAME``."""
     fields = {name: value for name, value in values.items() if not name.startswith(OPTION)}
-    names, options = fields["mixer"].split(","), {}
+    names, options = between_commas(fields["mixer"]), {}
     for name, value in values.items():
         option, _, mixer = name.removeprefix(OPTION).partition("@")
         if not mixer and name.startswith(OPTION):
@@ -213,8 +214,8 @@ def _differences(config: ModelConfig, fields: Mapping[str, Any]) -> tuple[bool, 
 
 def mixer_name(config: ModelConfig, layer: int) -> str:
     """Name of the mixer of a layer."""
-    names = config.mixer.split(",")
-    return names[layer % len(names)].strip()
+    names = between_commas(config.mixer)
+    return names[layer % len(names)]
 
 
 def _by_mixer(config: ModelConfig) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 
 from mecheval_jax.interop.huggingface_fields import COUNT, FLAG, Field, field, only
-from mecheval_jax.interop.state_dict import Table, Target, dense
+from mecheval_jax.interop.state_dict import QKV, Table, Target, dense
 from mecheval_jax.models.language_model import ModelConfig
 
 Fields = dict[str, Any]
@@ -128,7 +128,6 @@ ATTENTION = {
 }
 THETA, TURNED = "rope_parameters.rope_theta", "rope_parameters.partial_rotary_factor"
 RMS_NORM = {"norm": "rms", "output_norm": "rms"}
-QKV = ("q_proj", "k_proj", "v_proj")
 SELF_ATTENTION = dense(
     *(f"self_attn.{name}=mixer/{name}" for name in QKV), "self_attn.o_proj=mixer/out_proj"
 )

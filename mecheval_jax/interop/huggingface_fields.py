@@ -4,6 +4,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from mecheval_jax.fields import between_commas
+
 REQUIRED = "required"
 """Default that marks a field which every config.json must have."""
 
@@ -68,7 +70,7 @@ class Kinds(NamedTuple):
     def write(self, value: str) -> list[str]:
         """Their list for our mixers."""
         theirs = {ours: kind for kind, ours in self.names}
-        return [theirs[mixer] for mixer in value.split(",")]
+        return [theirs[mixer] for mixer in between_commas(value)]
 
 
 class Field(NamedTuple):

@@ -24,7 +24,7 @@ from mecheval_jax.interop.huggingface_fields import (
     Kinds,
     field,
 )
-from mecheval_jax.interop.reference_tables import REFERENCES
+from mecheval_jax.interop.reference_tables import STUDY_MIXERS
 from mecheval_jax.interop.state_dict import Target, below, norm
 
 KINDS = "layers by attn_layer_period and attn_layer_offset"
@@ -95,7 +95,7 @@ JAMBA = Family(
     mixers={
         "mamba": Mixer(
             below(
-                REFERENCES[mixers.Mamba].table
+                STUDY_MIXERS[mixers.Mamba].table
                 | norm("dt_layernorm", "dt_norm")
                 | norm("b_layernorm", "B_norm")
                 | norm("c_layernorm", "C_norm"),

@@ -30,7 +30,7 @@ from mecheval_jax.interop.huggingface_fields import (
     field,
     only,
 )
-from mecheval_jax.interop.state_dict import Target, dense
+from mecheval_jax.interop.state_dict import Target, below, dense, parameters
 
 LINEAR, FULL = "gated_delta_net", "gated_attention"
 SHARES = {
@@ -119,7 +119,7 @@ QWEN3_NEXT = Family(
     mixers={
         LINEAR: Mixer(
             dense("linear_attn.out_proj=mixer/o_proj")
-            | {f"linear_attn.{name}": Target(f"mixer/{name}") for name in ("A_log", "dt_bias")}
+            | below(parameters("A_log", "dt_bias"), "linear_attn.", "mixer/")
             | {"linear_attn.norm.weight": Target("mixer/o_norm/scale")},
             (
                 Fused(

@@ -35,7 +35,7 @@ from mecheval_jax.interop.huggingface_fields import (
 from mecheval_jax.interop.huggingface_jamba import JAMBA
 from mecheval_jax.interop.huggingface_kimi_linear import KIMI_LINEAR
 from mecheval_jax.interop.huggingface_qwen3_next import QWEN3_NEXT
-from mecheval_jax.interop.reference_tables import REFERENCES
+from mecheval_jax.interop.reference_tables import STUDY_MIXERS
 from mecheval_jax.interop.state_dict import Target, below, dense, norm
 from mecheval_jax.models.language_model import ModelConfig
 
@@ -84,7 +84,9 @@ def _mamba(mixer: type[mixers.Mamba] | type[mixers.Mamba2], **of_family: Any) ->
         outer={"embeddings.weight": Target("token_embedding/embedding")}
         | norm("norm_f", "output_norm"),
         inner=norm("norm", "mixer_norm"),
-        mixers={mixer.__name__.lower(): Mixer(below(REFERENCES[mixer].table, "mixer.", "mixer/"))},
+        mixers={
+            mixer.__name__.lower(): Mixer(below(STUDY_MIXERS[mixer].table, "mixer.", "mixer/"))
+        },
         renamed={"backbone.embedding.weight": "backbone.embeddings.weight"},  # the authors' name
         **of_family,
     )

@@ -11,10 +11,11 @@ import numpy as np
 
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.errors import UserError
-from mecheval_jax.interop.architecture_tables import ARCHITECTURES, CANON_ATTENTION
+from mecheval_jax.interop.architecture_tables import CANON_ATTENTION, NEWER_MIXERS
 from mecheval_jax.interop.delta_tables import DELTA_FAMILY
-from mecheval_jax.interop.reference_tables import REFERENCES, Reference
+from mecheval_jax.interop.reference_tables import STUDY_MIXERS, Reference
 from mecheval_jax.interop.state_dict import (
+    FusedEntry,
     Table,
     Target,
     at_least_float32,
@@ -22,11 +23,8 @@ from mecheval_jax.interop.state_dict import (
     dense,
     empty,
     fill,
-    join,
-    join_heads,
     norm,
-    split,
-    split_heads,
+    pop_tied_head,
 )
 from mecheval_jax.mixers import Attention, architectures_of, mixer_of
 from mecheval_jax.models.language_model import ModelConfig, parameter_shapes
@@ -34,6 +32,8 @@ from mecheval_jax.site_path import block_name
 
 EMBEDDING = "backbone.embeddings.word_embeddings.weight"
 HEAD = "lm_head.weight"
+REFERENCES: dict[type[nn.Module], Reference] = STUDY_MIXERS | NEWER_MIXERS | DELTA_FAMILY
+"""The form in which others store a mixer: the study, or the authors of a newer one."""
 
 
 def from_reference_mixer(
@@ -91,10 +91,7 @@ def from_reference(state_dict: Mapping[str, np.ndarray], config: ModelConfig) ->
             if the reference has no model of this config.
     """
     table, entries = _model_table(config), dict(state_dict)
-    problems = []
-    head, embedding = entries.pop(HEAD, None), entries.get(EMBEDDING)
-    if head is not None and embedding is not None and not np.array_equal(head, embedding):
-        problems.append(f"{HEAD} differs from the embedding, to which it is tied")
+    problems = pop_tied_head(entries, HEAD, EMBEDDING)
     for layer in range(config.layers):
         theirs, ours = _names_of(layer)
         _require_said(config.build_mixer(layer), config.mixer_options)
@@ -194,15 +191,14 @@ def _require_said(mixer: nn.Module, given: Mapping[str, Any]) -> None:
 
 
 def _reference(mixer: nn.Module) -> Reference:
-    """The form in which others store a mixer: the study, or the authors of a newer one."""
+    """The form in which others store a mixer; UserError if they have none."""
     if getattr(mixer, "canon", 0):  # others have it with plain attention alone
         if type(mixer) is not Attention:
             raise UserError(f"canon is {mixer.canon!r}: the reference has 0 only")
         return CANON_ATTENTION
-    known = REFERENCES | ARCHITECTURES | DELTA_FAMILY
-    if type(mixer) not in known:
+    if type(mixer) not in REFERENCES:
         raise UserError(f"the reference has no mixer {type(mixer).__name__}")
-    return known[type(mixer)]
+    return REFERENCES[type(mixer)]
 
 
 def _take_mixer(
@@ -230,12 +226,7 @@ def _take_mixer(
         if found[one] != found[other]:
             here, lacking = sorted(found, key=found.__getitem__, reverse=True)
             problems.append(f"{theirs + here} without {theirs + lacking}: {why}")
-    for fused, parts in reference.fused.items():
-        for kind in ("weight", "bias"):
-            names = [(f"{theirs}{part}.{kind}", mixer.width) for part in parts]
-            problems += split(entries, f"{theirs}{fused}.{kind}", names)
-    for name, parts in reference.by_head.items():
-        split_heads(entries, theirs + name, [theirs + part for part in parts], mixer.heads)
+    problems += _take_apart(mixer, entries, theirs)
     for name, original in reference.duplicates.items():
         copy = entries.pop(theirs + name, None)
         if copy is not None and not np.array_equal(copy, entries.get(theirs + original, copy)):
@@ -246,6 +237,34 @@ def _take_mixer(
     for name in reference.dead(mixer):
         entries.pop(theirs + name, None)
     return table, problems
+
+
+def _fused(mixer: nn.Module, theirs: str) -> list[FusedEntry]:
+    """The fused entries of a mixer, all of whose parts have a row for each channel of the model."""
+    reference = _reference(mixer)
+    groups = mixer.heads if reference.by_head else 1
+    return [
+        FusedEntry(
+            f"{theirs}{fused}.{kind}", {f"{theirs}{n}.{kind}": mixer.width for n in parts}, groups
+        )
+        for fused, parts in reference.fused.items()
+        for kind in ("weight", "bias")
+    ]
+
+
+def _take_apart(mixer: nn.Module, entries: dict[str, np.ndarray], theirs: str) -> list[str]:
+    """Replace the fused entries of a mixer by their parts; problems, none if the rows fit."""
+    by_head, problems = _reference(mixer).by_head, []
+    for fused in _fused(mixer, theirs):
+        whole, expected = entries.get(fused.name, ()), sum(fused.parts.values())
+        rows = len(whole) if np.ndim(whole) else 0
+        if by_head and (not rows or rows % (fused.groups * len(fused.parts))):
+            continue  # `fill` reports the shape, as a part has the name of the whole
+        if not by_head and fused.name in entries and rows != expected:
+            problems.append(f"{fused.name} has {rows} rows, the model {expected}")
+            del entries[fused.name]
+        fused.take_apart(entries)
+    return problems
 
 
 def _is_near(given: np.ndarray, expected: np.ndarray) -> bool:
@@ -259,11 +278,8 @@ def _is_near(given: np.ndarray, expected: np.ndarray) -> bool:
 def _give_mixer(mixer: nn.Module, entries: dict[str, np.ndarray], theirs: str) -> None:
     """Invert `_take_mixer` in place."""
     reference = _reference(mixer)
-    for fused, parts in reference.fused.items():
-        for kind in ("weight", "bias"):
-            join(entries, f"{theirs}{fused}.{kind}", [f"{theirs}{p}.{kind}" for p in parts])
-    for name, parts in reference.by_head.items():
-        join_heads(entries, theirs + name, [theirs + part for part in parts], mixer.heads)
+    for fused in _fused(mixer, theirs):
+        fused.put_together(entries)
     for name, original in reference.duplicates.items():
         entries[theirs + name] = entries[theirs + original]
     unlearned = reference.constants(mixer) | reference.dead(mixer)

@@ -7,7 +7,15 @@ import flax.linen as nn
 import numpy as np
 
 from mecheval_jax import mixers
-from mecheval_jax.interop.state_dict import Table, Target, dense, short_convolution
+from mecheval_jax.interop.state_dict import (
+    QKV,
+    Table,
+    Target,
+    below,
+    dense,
+    parameters,
+    short_convolution,
+)
 from mecheval_jax.mixers.filters import hyena_rates, linspace
 
 
@@ -23,8 +31,7 @@ class Reference:
     Attributes:
         table: Targets of its entries.
         fused: Dense layers stacked along the outputs, name -> names of the parts.
-        by_head: Dense layers whose outputs are those of several parts in each head, name -> names
-            of the parts.
+        by_head: Whether the outputs of these are ordered by head first, and by part within each.
         duplicates: Entries that store a parameter again, name -> original.
         constants: Function from the mixer to the entries that are constants.
         dead: Function from the mixer to the entries that are never read, with the values that
@@ -38,7 +45,7 @@ class Reference:
 
     table: Table
     fused: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
-    by_head: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    by_head: bool = False
     duplicates: Mapping[str, str] = dataclasses.field(default_factory=dict)
     constants: Callable[[nn.Module], dict[str, np.ndarray]] = _no_entries
     dead: Callable[[nn.Module], dict[str, np.ndarray]] = _no_entries
@@ -71,25 +78,27 @@ def _dead_of_gated_delta_net(mixer: mixers.GatedDeltaNet) -> dict[str, np.ndarra
 
 
 def _s4d_kernel(theirs: str) -> Table:
-    parameters = {n: Target(f"kernel/{n}") for n in ("log_dt", "B", "inv_A_real", "A_imag")}
-    parameters["C"] = Target("kernel/C", "first")
-    return {f"{theirs}.{name}": target for name, target in parameters.items()}
+    table = parameters("log_dt", "B", "inv_A_real", "A_imag") | parameters("C", layout="first")
+    return below(table, f"{theirs}.", "kernel/")
 
 
 CONVOLVED = "the reference always has the short convolution"
 WITHOUT_SILU = {"kernel": "without its convolutions this mixer has no silu, the reference keeps it"}
-QKV = ("q_proj", "k_proj", "v_proj")
 ATTENTION = Reference(
     dense(*QKV, "out_proj"),
     fused={"Wqkv": QKV},
     defaults=("key_heads", "out_bias", "window", "encoding"),
 )
 GATED_NORM = {"g_norm_swish_gate.weight": Target("o_norm/scale")}
-DELTA_NET = dense(*QKV, "b_proj", "o_proj") | {"o_norm.weight": Target("o_norm/scale")}
-for _name in "qkv":
-    DELTA_NET |= short_convolution(f"{_name}_conv1d", f"{_name}_conv")
+DELTA_NET = (
+    dense(*QKV, "b_proj", "o_proj")
+    | {"o_norm.weight": Target("o_norm/scale")}
+    | short_convolution("q_conv1d", "q_conv")
+    | short_convolution("k_conv1d", "k_conv")
+    | short_convolution("v_conv1d", "v_conv")
+)
 
-REFERENCES: dict[type[nn.Module], Reference] = {
+STUDY_MIXERS: dict[type[nn.Module], Reference] = {
     mixers.Attention: ATTENTION,
     mixers.SlidingWindowAttention: ATTENTION,
     mixers.BaseConv: Reference(
@@ -130,22 +139,20 @@ REFERENCES: dict[type[nn.Module], Reference] = {
     mixers.Mamba: Reference(
         dense("in_proj", "x_proj", "dt_proj", "out_proj")
         | short_convolution("conv1d", "conv")
-        | {"A_log": Target("A_log"), "D": Target("D")},
+        | parameters("A_log", "D"),
         dead=_dead_of_mamba,
         defaults=("gated",),
     ),
     mixers.Mamba2: Reference(
         dense("in_proj", "out_proj")
         | short_convolution("conv1d", "conv")
-        | {name: Target(name) for name in ("dt_bias", "A_log", "D")}
+        | parameters("dt_bias", "A_log", "D")
         | {"norm.weight": Target("norm_scale")},
         defaults=("gated",),
     ),
     mixers.DeltaNet: Reference(DELTA_NET, nonzero=WITHOUT_SILU),
     mixers.GatedDeltaNet: Reference(
-        DELTA_NET
-        | dense("a_proj", "g_proj")
-        | {name: Target(name) for name in ("A_log", "dt_bias")},
+        DELTA_NET | dense("a_proj", "g_proj") | parameters("A_log", "dt_bias"),
         dead=_dead_of_gated_delta_net,
         nonzero=WITHOUT_SILU,
     ),
@@ -155,7 +162,7 @@ REFERENCES: dict[type[nn.Module], Reference] = {
     mixers.RetNet: Reference(dense(*QKV, "g_proj", "o_proj") | GATED_NORM),
     mixers.RWKV4: Reference(
         dense("key=k_proj", "value=v_proj", "receptance=r_proj", "output=out_proj")
-        | {name: Target(name) for name in ("time_decay", "time_first")}
-        | {f"time_mix_{name}": Target(f"mix_{name}", "first_two") for name in "kvr"}
+        | parameters("time_decay", "time_first")
+        | parameters(*(f"time_mix_{name}=mix_{name}" for name in "kvr"), layout="first_two")
     ),
 }

@@ -46,6 +46,9 @@ LAYOUTS = {
 
 Table = dict[str, Target]
 
+QKV = ("q_proj", "k_proj", "v_proj")
+"""Our names of the dense layers that give queries, keys and values, which many others share."""
+
 
 def dense(*pairs: str, layout: str = "transpose") -> Table:
     """Table of dense layers.
@@ -60,6 +63,17 @@ def dense(*pairs: str, layout: str = "transpose") -> Table:
         entries[f"{theirs}.weight"] = Target(f"{ours or theirs}/kernel", layout)
         entries[f"{theirs}.bias"] = Target(f"{ours or theirs}/bias")
     return entries
+
+
+def parameters(*pairs: str, layout: str = "as_is") -> Table:
+    """Table of parameters that belong to no layer.
+
+    Args:
+        *pairs: Names as "theirs=ours", or one name for both.
+        layout: Layout of the parameters.
+    """
+    names = (pair.partition("=") for pair in pairs)
+    return {theirs: Target(ours or theirs, layout) for theirs, _, ours in names}
 
 
 def short_convolution(theirs: str, ours: str) -> Table:
@@ -120,6 +134,14 @@ def fill(
     return unflatten_dict(filled, sep="/")
 
 
+def pop_tied_head(entries: dict[str, np.ndarray], head: str, embedding: str) -> list[str]:
+    """Remove an output head that is the embedding again; the problem, if it is another."""
+    again, original = entries.pop(head, None), entries.get(embedding)
+    if again is None or original is None or np.array_equal(again, original):
+        return []
+    return [f"{head} differs from the embedding, to which it is tied"]
+
+
 def at_least_float32(array: np.ndarray) -> np.ndarray:
     """The same numbers, of half precision in float32: parameters are never narrower."""
     narrow = jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.itemsize < 4
@@ -144,66 +166,45 @@ def empty(params: PyTree, table: Table) -> dict[str, np.ndarray]:
     return entries
 
 
-def split(
-    entries: dict[str, np.ndarray], fused: str, parts: Iterable[tuple[str, int]]
-) -> list[str]:
-    """Cut an entry of a state dict along its first axis, in place.
+class FusedEntry(NamedTuple):
+    """An entry whose rows are those of several others.
 
-    Args:
-        entries: State dict.
-        fused: Name of the entry; if it is missing, nothing is done.
-        parts: Name and number of rows of each part, in order.
-
-    Returns:
-        Problems, none if the rows fit.
+    Attributes:
+        name: Name of the entry.
+        parts: Names and numbers of rows of the others, in order.
+        groups: Number of times that the parts repeat along the rows, each with an equal share of
+            its own.
+        transposed: Whether the rows are along the last axis, not the first.
     """
-    whole = entries.pop(fused, None)
-    if whole is None:
-        return []
-    parts = list(parts)
-    ends = np.cumsum([rows for _, rows in parts])
-    rows = len(whole) if np.ndim(whole) else 0
-    if rows != ends[-1]:
-        return [f"{fused} has {rows} rows, the model {ends[-1]}"]
-    cut = np.split(np.asarray(whole), ends[:-1])
-    entries.update({name: part for (name, _), part in zip(parts, cut, strict=True)})
-    return []
 
+    name: str
+    parts: Mapping[str, int]
+    groups: int = 1
+    transposed: bool = False
 
-def join(entries: dict[str, np.ndarray], fused: str, parts: Iterable[str]) -> None:
-    """Concatenate entries, in place: the inverse of `split`; does nothing if they are missing."""
-    parts = list(parts)
-    if parts[0] in entries:
-        entries[fused] = np.concatenate([entries.pop(name) for name in parts])
+    def take_apart(self, entries: dict[str, np.ndarray]) -> None:
+        """Replace the entry by its parts, in place; do nothing if it is missing.
 
-
-def split_heads(
-    entries: dict[str, np.ndarray], fused: str, parts: Iterable[str], heads: int
-) -> None:
-    """Cut a dense layer whose outputs are, in each head, those of all parts; in place."""
-    parts = list(parts)
-    for kind in ("weight", "bias"):
-        whole = entries.pop(f"{fused}.{kind}", None)
+        If the rows are not as many as those of the parts, the parts have wrong shapes, which
+        `fill` reports.
+        """
+        whole = entries.pop(self.name, None)
         if whole is None:
-            continue
-        rows = np.atleast_1d(whole)
-        if not rows.size or len(rows) % (heads * len(parts)):  # is refused by its shape
-            entries[f"{fused}.{kind}"] = whole
-            continue
-        by_head = rows.reshape(heads, len(parts), -1, *rows.shape[1:])
-        for i, part in enumerate(parts):
-            entries[f"{part}.{kind}"] = by_head[:, i].reshape(-1, *rows.shape[1:])
+            return
+        rows = np.atleast_1d(whole.T if self.transposed else whole)
+        sizes = list(self.parts.values())
+        if rows.size and len(rows) == sum(sizes):
+            by_group = rows.reshape(self.groups, -1, *rows.shape[1:])
+            parts = np.split(by_group, np.cumsum(sizes)[:-1] // self.groups, axis=1)
+            parts = [part.reshape(-1, *rows.shape[1:]) for part in parts]
+        else:
+            parts = np.array_split(rows, len(sizes))
+        entries |= zip(self.parts, parts, strict=True)
 
-
-def join_heads(
-    entries: dict[str, np.ndarray], fused: str, parts: Iterable[str], heads: int
-) -> None:
-    """Invert `split_heads` in place."""
-    names = list(parts)
-    for kind in ("weight", "bias"):
-        if f"{names[0]}.{kind}" not in entries:
-            continue
-        by_head = [entries.pop(f"{name}.{kind}") for name in names]
-        inputs = by_head[0].shape[1:]
-        joint = np.stack([part.reshape(heads, -1, *inputs) for part in by_head], axis=1)
-        entries[f"{fused}.{kind}"] = joint.reshape(-1, *inputs)
+    def put_together(self, entries: dict[str, np.ndarray]) -> None:
+        """Invert `take_apart` in place; do nothing if the parts are missing."""
+        if next(iter(self.parts)) in entries:
+            parts = [entries.pop(name) for name in self.parts]
+            by_group = [part.reshape(self.groups, -1, *part.shape[1:]) for part in parts]
+            rows = np.concatenate(by_group, axis=1).reshape(-1, *parts[0].shape[1:])
+            entries[self.name] = rows.T if self.transposed else rows

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.recurrence import STATE_SITES
+from mecheval_jax.ops.mapping import over_tokens
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.ops.precision import wide_type, widened
 from mecheval_jax.sites import declare, rewrite_at, tokens_of
@@ -70,9 +71,8 @@ class LSTM(nn.Module):
             state = rewrite_at(self._advance(state, gates_t, recurrent), entry, token)
             return state, state
 
-        by_time = (tokens_of(entry, x.shape[1]), jnp.moveaxis(gates, 1, 0))
         start = self.initial_state(len(x), x.shape[1]).astype(wide)
-        states = jnp.moveaxis(jax.lax.scan(advance, start, by_time)[1], 0, 1)
+        states = over_tokens(advance, start, (gates,), (tokens_of(entry, x.shape[1]),))
         states = self.state(states, rewritten=True)
         return at_positions(states[:, :, 1], positions).astype(x.dtype)
 

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.ops.dplr import Update, dplr, dplr_states, read
 from mecheval_jax.ops.linear_recurrence import linear_recurrence, resolve_backend
+from mecheval_jax.ops.mapping import over_tokens
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.ops.precision import exp_wide, wide_type
 from mecheval_jax.sites import NO_ENTRY, Site, rewrite_at, steps
@@ -106,18 +107,16 @@ def _token_by_token(module: nn.Module, form: Recurrence) -> Array:
     write = shapes["write"]
     wide = wide_type(*shapes.values())
 
-    def advance(state: Array, at_t: tuple[Array, tuple[Array, ...]]) -> tuple[Array, Array]:
-        token, own = at_t
-        own = tuple(part[:, None] for part in own)
+    def advance(state: Array, at_t: tuple[Array, ...]) -> tuple[Array, Array]:
+        token, *parts = at_t
+        own = tuple(part[:, None] for part in parts)
         decay = rewrite_at(form.decay(*own)[:, 0], entries["decay"], token).astype(wide)
         added = rewrite_at(form.write(*own)[:, 0], entries["write"], token).astype(wide)
         state = rewrite_at(decay * state + added, entries["state"], token).astype(wide)
         return state, form.read(state[:, None].astype(write.dtype), *own)[:, 0]
 
-    by_time = tuple(jnp.moveaxis(part, 1, 0) for part in form.tokens)
     start = jnp.zeros((write.shape[0], *write.shape[2:]), wide)
-    outputs = jax.lax.scan(advance, start, (jnp.arange(write.shape[1]), by_time))[1]
-    return jnp.moveaxis(outputs, 0, 1)
+    return over_tokens(advance, start, tuple(form.tokens), (jnp.arange(write.shape[1]),))
 
 
 def passed_decay(

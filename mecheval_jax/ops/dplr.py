@@ -30,6 +30,7 @@ import jax.numpy as jnp
 from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.errors import choose
 from mecheval_jax.ops.chunks import LONGEST, chunked, read_once
+from mecheval_jax.ops.mapping import over_tokens
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.ops.precision import exp_wide, in_float32, wide_type
 from mecheval_jax.sites import (
@@ -121,8 +122,7 @@ def dplr(
         return dplr_step(state, *at_t)
 
     start = jnp.zeros((q.shape[0], *q.shape[2:], update.u.shape[-1]), update.u.dtype)
-    by_time = jax.tree.map(lambda part: jnp.moveaxis(part, 1, 0), (q, update))
-    return jnp.moveaxis(jax.lax.scan(advance, start, by_time)[1], 0, 1)
+    return over_tokens(advance, start, (q, update))
 
 
 def dplr_step(
@@ -191,7 +191,5 @@ def dplr_states(
         state = rewrite_at(decay_t * state + erase_t @ state + write_t, entry, token).astype(wide)
         return state, state
 
-    by_time = tuple(jnp.moveaxis(part, 1, 0) for part in (decay, erase, write))
-    tokens = tokens_of(entry, write.shape[1])
-    states = jax.lax.scan(advance, jnp.zeros_like(write[:, 0]), (tokens, *by_time))[1]
-    return jnp.moveaxis(states, 0, 1).astype(narrow)
+    start, tokens = jnp.zeros_like(write[:, 0]), tokens_of(entry, write.shape[1])
+    return over_tokens(advance, start, (decay, erase, write), (tokens,)).astype(narrow)

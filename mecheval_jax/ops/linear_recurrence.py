@@ -43,6 +43,7 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float
 from mecheval_jax.errors import choose
+from mecheval_jax.ops.mapping import over_tokens
 from mecheval_jax.ops.precision import wide_type
 from mecheval_jax.sites import (
     NO_ENTRY,
@@ -116,10 +117,8 @@ def _rewritten(decay: Array, write: Array, entry: Entry) -> Array:
         state = rewrite_at(_advance(state, rest)[0], entry, token).astype(state.dtype)
         return state, state
 
-    by_time = tuple(jnp.moveaxis(x, 1, 0) for x in (decay, write))
-    tokens = tokens_of(entry, write.shape[1])
-    states = jax.lax.scan(advance, jnp.zeros_like(write[:, 0]), (tokens, *by_time))[1]
-    return jnp.moveaxis(states, 0, 1)
+    start, tokens = jnp.zeros_like(write[:, 0]), tokens_of(entry, write.shape[1])
+    return over_tokens(advance, start, (decay, write), (tokens,))
 
 
 def _advance(state: Array, at_t: Sequence[Array]) -> tuple[Array, Array]:
@@ -128,9 +127,7 @@ def _advance(state: Array, at_t: Sequence[Array]) -> tuple[Array, Array]:
 
 
 def _sequential(decay: Array, write: Array, reverse: bool = False) -> Array:
-    by_time = (jnp.moveaxis(decay, 1, 0), jnp.moveaxis(write, 1, 0))
-    states = jax.lax.scan(_advance, jnp.zeros_like(write[:, 0]), by_time, reverse=reverse)[1]
-    return jnp.moveaxis(states, 0, 1)
+    return over_tokens(_advance, jnp.zeros_like(write[:, 0]), (decay, write), reverse=reverse)
 
 
 def _associative(decay: Array, write: Array, reverse: bool = False) -> Array:

@@ -18,6 +18,7 @@ import numpy as np
 
 from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.ops.chunks import join, split
+from mecheval_jax.ops.mapping import over_tokens
 from mecheval_jax.ops.precision import in_float32
 from mecheval_jax.ops.triangular import decays_up_to
 from mecheval_jax.sites import NO_ENTRY, Entry, rewrite_at, tokens_of
@@ -143,6 +144,5 @@ def log_linear_states(
 
     count = min(levels, max(length - 1, 0).bit_length() + 1)
     empty = jnp.zeros((batch, heads, count, key, value), write.dtype)
-    by_time = (jnp.moveaxis(write, 1, 0), jnp.moveaxis(log_decay, 1, 0))
-    rows = (tokens_of(entry, length), jnp.arange(length), *by_time)
-    return jnp.moveaxis(jax.lax.scan(advance, empty, rows)[1], 0, 1)
+    indices = (tokens_of(entry, length), jnp.arange(length))
+    return over_tokens(advance, empty, (write, log_decay), indices)

@@ -1,10 +1,11 @@
-"""A function of one tree, applied along the first axis of the arrays of trees."""
+"""Functions along an axis: of one tree after the other, and of one token after the other."""
 
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 
-from mecheval_jax.array_types import PyTree
+from mecheval_jax.array_types import Array, PyTree
 
 
 def for_each(function: Callable[[PyTree], PyTree], trees: PyTree, at_once: int = 0) -> PyTree:
@@ -26,3 +27,26 @@ def for_each(function: Callable[[PyTree], PyTree], trees: PyTree, at_once: int =
     if not at_once or at_once >= places:
         return jax.vmap(function)(trees)
     return jax.lax.map(function, trees, batch_size=at_once if at_once > 1 else None)
+
+
+def over_tokens(
+    advance: Callable[[PyTree, tuple[PyTree, ...]], tuple[PyTree, PyTree]],
+    start: PyTree,
+    parts: tuple[PyTree, ...],
+    leading: tuple[Array | None, ...] = (),
+    *,
+    reverse: bool = False,
+) -> PyTree:
+    """What a recurrence gives at every token, [batch, length, ...], by a loop. Traceable.
+
+    Args:
+        advance: Function of the state and of what belongs to one token, `leading` before `parts`,
+            that gives the next state and what is kept.
+        start: State before the first token.
+        parts: Trees of arrays [batch, length, ...].
+        leading: Arrays [length, ...] that documents share, such as the indices of tokens.
+        reverse: Whether the loop goes from the last token to the first.
+    """
+    by_time = jax.tree.map(lambda part: jnp.moveaxis(part, 1, 0), parts)
+    kept = jax.lax.scan(advance, start, (*leading, *by_time), reverse=reverse)[1]
+    return jax.tree.map(lambda part: jnp.moveaxis(part, 0, 1), kept)

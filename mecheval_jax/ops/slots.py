@@ -17,6 +17,7 @@ from mecheval_jax.array_types import Array, Float
 from mecheval_jax.errors import choose
 from mecheval_jax.ops.chunks import chunk_of, join, split
 from mecheval_jax.ops.dplr import BACKENDS
+from mecheval_jax.ops.mapping import over_tokens
 from mecheval_jax.ops.precision import in_float32
 from mecheval_jax.ops.triangular import decayed_sums, sums_after, sums_before
 
@@ -73,6 +74,5 @@ def _one_by_one(q: Array, k: Array, share: Array, log_decay: Array) -> Array:
         slots = jnp.exp(log_decay)[..., None] * slots + written
         return slots, (slots @ q[..., None])[..., 0]
 
-    by_time = tuple(jnp.moveaxis(part, 1, 0) for part in (q, k, share, log_decay))
     empty = jnp.zeros((*k[:, 0].shape[:-1], share.shape[-1], k.shape[-1]), k.dtype)
-    return jnp.moveaxis(jax.lax.scan(advance, empty, by_time)[1], 0, 1)
+    return over_tokens(advance, empty, (q, k, share, log_decay))

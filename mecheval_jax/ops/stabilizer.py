@@ -6,10 +6,10 @@ so m[t] is the largest of x[s] + log_decay[s+1] + ... + log_decay[t], the logari
 weight with which a token s <= t is found at t (Beck et al. 2024).
 """
 
-import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float
+from mecheval_jax.ops.mapping import over_tokens
 
 LOWEST = -1e30
 """Logarithm of nothing: e^LOWEST is 0, and LOWEST - LOWEST is not NaN as for minus infinity."""
@@ -29,6 +29,5 @@ def log_maximum(
         m = jnp.maximum(at_t[0] + m, at_t[1])
         return m, m
 
-    later = tuple(jnp.moveaxis(h[:, 1:], 1, 0) for h in (log_decay, x))
-    rest = jnp.moveaxis(jax.lax.scan(advance, x[:, 0], later)[1], 0, 1)
+    rest = over_tokens(advance, x[:, 0], (log_decay[:, 1:], x[:, 1:]))
     return jnp.concatenate([x[:, :1], rest], axis=1)

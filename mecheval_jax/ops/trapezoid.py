@@ -13,13 +13,13 @@ a later token is taken back, so that nothing depends on what comes later, not ev
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float
 from mecheval_jax.errors import choose
 from mecheval_jax.ops.chunks import carry, chunk_of, join, split
 from mecheval_jax.ops.dplr import BACKENDS
+from mecheval_jax.ops.mapping import over_tokens
 from mecheval_jax.ops.precision import in_float32
 from mecheval_jax.ops.triangular import decayed_products, sums_after, sums_before
 
@@ -69,8 +69,7 @@ def trapezoid(
 
         zeros = jnp.zeros((batch, heads, key, v.shape[-1]), v.dtype)
         start = (zeros, jnp.zeros_like(k[:, 0]), jnp.zeros_like(v[:, 0]))
-        by_time = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), (q, k, v, weights))
-        return jnp.moveaxis(jax.lax.scan(advance, start, by_time)[1], 0, 1)
+        return over_tokens(advance, start, (q, k, v, weights))
 
     # Tokens before t, of every rank: one set of rows, and of keys, after the other.
     size = chunk_of(length)

@@ -22,6 +22,7 @@ from jax.typing import DTypeLike
 
 from mecheval_jax.array_types import Array, Float
 from mecheval_jax.ops.linear_recurrence import resolve_backend
+from mecheval_jax.ops.mapping import over_tokens
 from mecheval_jax.ops.precision import in_float32
 from mecheval_jax.ops.stabilizer import LOWEST, bounded_below
 from mecheval_jax.sites import NO_ENTRY, Entry, rewrite_at, tokens_of
@@ -72,10 +73,7 @@ def wkv(
             y_t = y_t + (_average(state) - _average(live))
         return state, (y_t, state)
 
-    tokens = tokens_of(entry, k.shape[1])
-    by_time = (tokens, jnp.moveaxis(k, 1, 0), jnp.moveaxis(v, 1, 0))
-    y, states = jax.lax.scan(advance, start, by_time)[1]
-    return jnp.moveaxis(y, 0, 1), jnp.moveaxis(states, 0, 1)
+    return over_tokens(advance, start, (k, v), (tokens_of(entry, k.shape[1]),))
 
 
 def wkv_state(

@@ -163,7 +163,7 @@ class _GroupRun:
         """
         if not self.ensemble.task.traceable and self.options.interventions != "none":
             self._measurement()  # refuses what documents of a file do not allow before training
-        self.programs.strategy = self._strategy()
+        self.programs = self.programs.with_strategy(self._strategy())
         if preemption.requested():  # compiling and measuring may have taken minutes
             raise Stopped
         if self.was_finished and not self.checkpoints.steps():

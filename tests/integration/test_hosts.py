@@ -22,27 +22,24 @@ from tests.support.compilation import ROOT, settings
 from tests.support.host_experiments import STEPS, experiment_of
 
 SECONDS = 240
+SWEEPS = "tests.support.host_sweeps"
 
 
-def started(count, devices, workdir, others=(), program="host_runs", **flags_of):
+def started(count, devices, workdir, others=(), program="tests.support.host_runs", **flags_of):
     """Exit codes and standard errors of so many processes that train together.
 
-    Arguments for process 1 alone as ``process_1=[...]``.
+    Arguments for process 1 alone as ``process_1=[...]``. Without a number of devices the program
+    chooses it.
     """
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    environment = os.environ | settings(f"--xla_force_host_platform_device_count={devices}")
+    forced = "" if devices is None else f"--xla_force_host_platform_device_count={devices}"
+    environment = os.environ | settings(forced)
     together = [
         subprocess.Popen(
             [
-                *(
-                    sys.executable,
-                    "-m",
-                    f"tests.support.{program}",
-                    f"--workdir={workdir}",
-                    *others,
-                ),
+                *(sys.executable, "-m", program, f"--workdir={workdir}", *others),
                 *(f"--coordinator=localhost:{port}", f"--processes={count}", f"--process_id={i}"),
                 *flags_of.get(f"process_{i}", ()),
             ],
@@ -143,7 +140,7 @@ def test_a_sweep_of_several_processes(tmp_path):
     """Catches a host that fails and goes on alone, so that all wait for ever; another table."""
     folder = SweepFolder(tmp_path / "two")
     both = ["--groups=2"]  # the second one is left to go on to
-    codes, errors = started(2, 2, folder.path, both, "host_sweeps", process_0=["--full_disk"])
+    codes, errors = started(2, 2, folder.path, both, SWEEPS, process_0=["--full_disk"])
     assert codes[0] == 2, errors
     assert codes[1] in (75, -signal.SIGABRT), errors  # jax may hear of it first
     assert "No space left on device" in errors[0]
@@ -153,7 +150,7 @@ def test_a_sweep_of_several_processes(tmp_path):
     (saved,) = group.checkpoints.glob("20/default")
     assert len(list(saved.glob("ocdbt.process_*"))) == 2  # each wrote its own members
 
-    codes, errors = started(2, 3, folder.path, program="host_sweeps")
+    codes, errors = started(2, 3, folder.path, program=SWEEPS)
     assert codes == [0, 0], errors
     assert "finished, step 20/20" in errors[0]
     alone = SweepFolder(tmp_path / "one")
@@ -161,6 +158,20 @@ def test_a_sweep_of_several_processes(tmp_path):
     run_sweep(sweep, alone.path, host_sweeps.OPTIONS, sweep.groups[:1])
     ours, theirs = pd.read_csv(folder.table), pd.read_csv(alone.table)
     pd.testing.assert_frame_equal(ours, theirs, atol=1e-5)
+
+
+def test_the_program_of_sweeps_divides_the_cpu_first(tmp_path, monkeypatch):
+    """Catches devices that are set up before anybody says how many a CPU has."""
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    monkeypatch.delenv("JAX_NUM_CPU_DEVICES", raising=False)
+    folder = SweepFolder(tmp_path / "two")
+    arguments = [
+        *("--config=configs/recall.py:mixer=base_conv,pairs=2,keys=8,width=8,steps=20,smoke=True",),
+        *("--grid=training.seed=0,1,2", "--interventions=none", "--cpu_devices=2"),
+    ]
+    codes, errors = started(2, None, folder.path, arguments, "launch.sweep")
+    assert codes == [0, 0], errors
+    assert set(pd.read_csv(folder.table)["member"]) == {0, 1, 2}
 
 
 @pytest.mark.slow

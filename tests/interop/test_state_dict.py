@@ -3,12 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from mecheval_jax.interop import (
     from_reference,
     from_reference_mixer,
 )
-from mecheval_jax.interop.state_dict import join_heads, split_heads
+from mecheval_jax.interop.state_dict import FusedEntry
 from tests.support import golden_files
 from tests.support.reference import MIXER, language_model, problems
 
@@ -46,21 +47,46 @@ def test_half_precision_is_widened():
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
 
 
-# Catches biases that stay where they are while their weights are put together by head.
-def test_a_layer_of_two_parts_in_each_head():
-    parts = {"q.weight": np.arange(8.0).reshape(4, 2), "g.weight": -np.arange(8.0).reshape(4, 2)}
-    parts |= {"q.bias": np.arange(4.0), "g.bias": -np.arange(4.0)}
-    entries = dict(parts)
-    join_heads(entries, "q", ("q", "g"), 2)
-    assert list(entries) == ["q.weight", "q.bias"]
-    np.testing.assert_array_equal(entries["q.bias"], [0, 1, -0.0, -1, 2, 3, -2, -3])
-    split_heads(entries, "q", ("q", "g"), 2)
-    for name, array in parts.items():
-        np.testing.assert_array_equal(entries[name], array)
-    for damaged in (np.ones(6), np.array(1.0), np.ones((0, 2))):
-        entries = {"q.weight": damaged}
-        split_heads(entries, "q", ("q", "g"), 2)
-        assert entries["q.weight"] is damaged
+# Catches parts that are taken one after the other although they alternate, parts of other lengths
+# that are cut in equal pieces, and a layer that is [in, out] and is cut along its inputs.
+def test_a_fused_entry():
+    fused = FusedEntry("qg.bias", {"q": 4, "g": 2}, groups=2)
+    entries = {"q": np.arange(4.0), "g": -np.arange(2.0)}
+    fused.put_together(entries)
+    assert list(entries) == ["qg.bias"]
+    np.testing.assert_array_equal(entries["qg.bias"], [0, 1, -0.0, 2, 3, -1])
+    fused.take_apart(entries)
+    np.testing.assert_array_equal(entries["q"], np.arange(4.0))
+    np.testing.assert_array_equal(entries["g"], -np.arange(2.0))
+    fused.take_apart(entries)  # is no longer there
+    assert set(entries) == {"q", "g"}
+    entries = {"c.weight": np.arange(12.0).reshape(2, 6)}
+    transposed = FusedEntry("c.weight", {"q": 4, "g": 2}, transposed=True)
+    transposed.take_apart(entries)
+    np.testing.assert_array_equal(entries["g"], [[4, 10], [5, 11]])
+    transposed.put_together(entries)
+    np.testing.assert_array_equal(entries["c.weight"], np.arange(12.0).reshape(2, 6))
+
+
+# Catches an error of NumPy's, and an entry of another size whose parts fit by chance.
+@pytest.mark.parametrize("damaged", [np.ones(5), np.array(1.0), np.ones((0, 2)), np.ones((6, 0))])
+def test_a_fused_entry_of_another_size(damaged):
+    entries = {"qg.bias": damaged}
+    FusedEntry("qg.bias", {"q": 4, "g": 2}, groups=2).take_apart(entries)
+    assert set(entries) == {"q", "g"}
+    assert (entries["q"].shape, entries["g"].shape) != ((4,), (2,))
+
+
+# Catches an error of NumPy's about rows that cannot be shared out among heads.
+@pytest.mark.parametrize("shape", [(62, 32), (0, 32), ()])
+def test_rows_that_the_heads_do_not_divide(shape):
+    state, _ = golden_files.load("mixer__gated_attention_d32_h2")
+    name, config = golden_files.MIXERS["gated_attention_d32_h2"]
+    state = state | {"q_proj.weight": np.ones(shape, np.float32)}
+    assert problems(from_reference_mixer, name, state, config) == [
+        "g_proj.weight is missing",
+        f"q_proj.weight is {shape}, the model needs (32, 32)",
+    ]
 
 
 # Catches an axis that is dropped although it is not of size 1, and whole numbers taken for weights.

@@ -40,12 +40,13 @@ class MemberPrograms(Programs):
     Args:
         ensemble: The runs.
         mesh: Mesh of `training.ensemble.mesh.member_mesh`.
-        strategy: Strategy that computes the members; None if it is chosen later, by timed steps.
+        strategy: Strategy that computes the members; all of a device by one vmap if None, of which
+            `with_strategy` makes others.
     """
 
     def __init__(self, ensemble: Ensemble, mesh: Mesh, strategy: Strategy | None = None):
         self.on_each = padded_count(len(ensemble.runs), mesh) // mesh.size
-        self._strategy = strategy or Strategy("vmap", self.on_each)
+        self.strategy = strategy or Strategy("vmap", self.on_each)
         # Members that only fill the last devices up get a schedule of no steps: they keep no device
         # busy, whatever a checkpoint restores for them.
         steps = np.zeros(self.on_each * mesh.size, np.int32)
@@ -55,17 +56,13 @@ class MemberPrograms(Programs):
         super().__init__(ensemble, mesh, hyperparameters, members_sharding(mesh))
         self._compiled: dict[tuple[Policy, Strategy], Steps] = {}
 
-    @property
-    def strategy(self) -> Strategy:
-        """The strategy that computes the members."""
-        return self._strategy
-
-    @strategy.setter
-    def strategy(self, strategy: Strategy) -> None:
-        self._strategy = strategy
-        # What an earlier one had made: a resumed group, which measures nothing, makes it anew.
-        for name in ("_birth", "evaluation"):
-            self.__dict__.pop(name, None)
+    def with_strategy(self, strategy: Strategy) -> "MemberPrograms":
+        """The same ensemble, computed by another strategy; training steps are compiled once."""
+        other = copy.copy(self)
+        other.strategy = strategy
+        for kept in ("_birth", "evaluation"):  # cached properties that the strategy turned
+            other.__dict__.pop(kept, None)
+        return other
 
     def state_shardings(self, shapes: TrainState) -> PyTree:
         """Shardings of the leaves of a state."""
@@ -94,16 +91,15 @@ class MemberPrograms(Programs):
 
     def steps(self, policy: Policy) -> Steps:
         """The training steps, computed by the strategy of the ensemble."""
-        return self.steps_by(self.strategy, policy)
+        chosen = policy, self.strategy
+        if chosen not in self._compiled:
+            make = self._loop if self.strategy.kind == "loop" else super().steps
+            self._compiled[chosen] = make(policy)
+        return self._compiled[chosen]
 
     def steps_by(self, strategy: Strategy, policy: Policy = Policy.FREEZE) -> Any:
-        """The training steps, computed by any strategy; compiled once for each."""
-        if (policy, strategy) not in self._compiled:
-            other = copy.copy(self)
-            other.strategy = strategy
-            make = other._loop if strategy.kind == "loop" else super(MemberPrograms, other).steps
-            self._compiled[policy, strategy] = make(policy)
-        return self._compiled[policy, strategy]
+        """The training steps, computed by any strategy."""
+        return self.with_strategy(strategy).steps(policy)
 
     def _loop(self, policy: Policy) -> "_Loop":
         one = functools.partial(take_steps, ensemble=self.ensemble, policy=policy)

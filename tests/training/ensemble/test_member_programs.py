@@ -178,11 +178,11 @@ def test_a_chosen_strategy_makes_all_programs(programs):
     """Catches first parameters made by the strategy before, which a resumed group never had."""
     mine = MemberPrograms(programs.ensemble, programs.mesh)
     before = mine._birth
-    mine.strategy = Strategy("scan")
-    assert mine._birth is not before
-    assert MemberPrograms(programs.ensemble, programs.mesh, Strategy("scan")).strategy == (
-        mine.strategy
-    )
+    chosen = mine.with_strategy(Strategy("scan"))
+    assert chosen._birth is not before
+    assert mine._birth is before
+    alone = MemberPrograms(programs.ensemble, programs.mesh, Strategy("scan"))
+    assert alone.strategy == chosen.strategy
 
 
 def test_measuring_takes_real_steps(programs, monkeypatch):
