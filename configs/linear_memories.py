@@ -78,7 +78,7 @@ def sweep() -> Changes:
 
 def width_of(mixer: str) -> int:
     """The width at which a mixer learns the task in this time."""
-    return WIDTH * (1 + (mixer in WIDE))
+    return 2 * WIDTH if mixer in WIDE else WIDTH
 
 
 def rate_of(mixer: str) -> float:

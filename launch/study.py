@@ -37,9 +37,15 @@ def main():
     from mecheval_jax.sweeps.run import SweepOutcome, report_failures
 
     request = run.StudyRequest(
-        SCALE.value, tuple(ONLY.value), BUDGET.value, SMOKE.value, INTERVENTIONS.value,
-        tuple(TABLES.value), DRY_RUN.value, plain(GROUPS.value),
-    )  # fmt: skip
+        scale=SCALE.value,
+        only=tuple(ONLY.value),
+        budget=BUDGET.value,
+        smoke=SMOKE.value,
+        interventions=INTERVENTIONS.value,
+        tables=tuple(TABLES.value),
+        dry_run=DRY_RUN.value,
+        groups=plain(GROUPS.value),
+    )
     outcome = run.run_study(WORKDIR.value, request, config_of)
     report_failures(SweepOutcome(outcome.failed))
 

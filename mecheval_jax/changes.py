@@ -111,13 +111,13 @@ def changes_of_grid(axes: Sequence[str], base: Mapping[str, Any] | ConfigDict) -
     base = base if isinstance(base, ConfigDict) else ConfigDict(base)  # which keeps types of None
     sections, combined = base.to_dict(), [{}]
     for text in axes:
-        path, given, listed = text.partition("=")
-        if not given or not listed:
+        path, given, row = text.partition("=")
+        if not given or not row:
             raise UserError(f"--grid={text}: write field=value,value,... (training.seed=0,1,2)")
         section, field, option = _place(path, sections)
         if path in combined[0]:
             raise UserError(f"--grid: {path} is there twice: give all of its values in one")
-        values: list[Any] = listed.split(",")
+        values: list[Any] = row.split(",")
         if option:
             values = list(map(_literal, values))
         else:

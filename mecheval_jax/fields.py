@@ -177,8 +177,8 @@ def field_value_of_text(name: str, text: str, kind: Any) -> Any:
     Raises:
         UserError: If the field cannot take it.
     """
-    if (several := tuple_in(kind)) is not None and text != "None":
-        of = typing.get_args(several)[0]
+    if (of_many := tuple_in(kind)) is not None and text != "None":
+        of = typing.get_args(of_many)[0]
         return tuple(field_value_of_text(name, one, of) for one in text.split(","))
     kind = next((one for one in (kind, *typing.get_args(kind)) if one in KINDS), kind)
     words = {"None": None} | ({"True": True, "False": False} if kind is bool else {})

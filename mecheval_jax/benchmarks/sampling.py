@@ -19,7 +19,7 @@ from mecheval_jax.benchmarks import plain_treecall
 from mecheval_jax.benchmarks.measured import Measured, one
 from mecheval_jax.evaluation.cost.timing import seconds
 from mecheval_jax.tasks.base import BOS, EOS
-from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
+from mecheval_jax.tasks.synthetic.associative_recall import FIRST_KEY, AssociativeRecall
 from mecheval_jax.tasks.synthetic.multi_query_recall import MultiQueryRecall
 from mecheval_jax.tasks.treecall.treecall import Treecall
 from mecheval_jax.training.data import BLOCK, HostDocuments
@@ -66,8 +66,8 @@ SET = 3126
 
 def plain_recall() -> list[int]:
     """Draw a document of `RECALL`."""
-    keys = random.sample(range(3, 3 + RECALL.key_vocabulary), RECALL.pairs)
-    first_value = 3 + RECALL.key_vocabulary
+    keys = random.sample(range(FIRST_KEY, FIRST_KEY + RECALL.key_vocabulary), RECALL.pairs)
+    first_value = FIRST_KEY + RECALL.key_vocabulary
     values = random.sample(range(first_value, first_value + RECALL.value_vocabulary), RECALL.pairs)
     asked = random.randrange(RECALL.pairs)
     document = [BOS]

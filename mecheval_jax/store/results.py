@@ -160,7 +160,7 @@ def record_judged(
         # An open end of an interval is an empty cell.
         whole = dict.fromkeys(("value", "low", "high"), "Int64")
         write_table(folder.transitions, long_table(rows, constants, TRANSITIONS).astype(whole))
-        over_training = {"steps": list(map(_standing, *zip(*found.items(), strict=True)))}
+        over_training = {"steps": [_standing(step, each) for step, each in found.items()]}
         over_training["transitions"] = changes
 
     # Answers to the documents of the run's own config belong to the run. Others are kept only as
