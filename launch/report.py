@@ -27,14 +27,14 @@ FONT_SIZE = flags.DEFINE_float("font_size", 10.0, "Size of the texts in figures,
 
 def main():
     """Run the program."""
-    from mecheval_jax.reporting.figures import beside
+    from mecheval_jax.reporting.figures import second_process
     from mecheval_jax.reporting.figures.look import Look, looking
     from mecheval_jax.reporting.html import report
     from mecheval_jax.reporting.terminal.progress import Working
 
     look = Look(WIDTH.value, FONT.value, FONT_SIZE.value, tuple(FORMATS.value))
     words = f"writing the report of {', '.join(WORKDIRS.value)}"
-    with looking(look), beside.writing(), Working(words):
+    with looking(look), second_process.writing(), Working(words):
         report.write(WORKDIRS.value, OUTPUT.value)
 
 

@@ -28,8 +28,8 @@ from mecheval_jax.evaluation.verdict.readings import has_learned
 from mecheval_jax.experiment import Experiment, documents_asked
 from mecheval_jax.files import damaged, make_workdir, write_table, write_text
 from mecheval_jax.forms import mismatch
+from mecheval_jax.reporting.numbers import MISSING, number, percent
 from mecheval_jax.reporting.table import Column, Table, with_ends
-from mecheval_jax.reporting.terminal.tables import MISSING, number, percent
 from mecheval_jax.statistics.intervals import difference_of_estimates, wilson
 from mecheval_jax.store.final_evidence import evidence_words, with_final_verdict
 from mecheval_jax.store.forms import ACCURACY

@@ -13,7 +13,7 @@ import pandas as pd
 
 from mecheval_jax.errors import one_line
 from mecheval_jax.files import make_folder, write_table, write_text
-from mecheval_jax.reporting.terminal.tables import MISSING, interval
+from mecheval_jax.reporting.numbers import MISSING, interval
 
 
 @dataclass(frozen=True)

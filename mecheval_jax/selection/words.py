@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mecheval_jax.reporting.terminal.costs import quantity
+from mecheval_jax.reporting.numbers import quantity
 from mecheval_jax.store.choice import TIMES
 
 Row = Mapping[str, Any]

@@ -15,7 +15,7 @@ import pandas as pd
 
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.mixers.architectures import ARCHITECTURES, positions_of
-from mecheval_jax.reporting.terminal.tables import MISSING, number, percent
+from mecheval_jax.reporting.numbers import MISSING, number, percent
 from mecheval_jax.statistics.intervals import wilson
 from mecheval_jax.study.cells import (
     STUDY_BETA2,

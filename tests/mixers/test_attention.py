@@ -58,7 +58,10 @@ def test_encodings_and_windows(case):
     ("build", "message"),
     [
         (lambda: Attention(16, heads=3), r"16.*\b3 heads"),
-        (lambda: Attention(16, heads=4, key_heads=3), r"key_heads is 3: 4 heads .* by 1 or 2 or 4$"),
+        (
+            lambda: Attention(16, heads=4, key_heads=3),
+            r"key_heads is 3: 4 heads .* by 1 or 2 or 4$",
+        ),
         (
             lambda: GatedAttention(32, heads=16),
             r"heads is 16: of the 2 channels.*turn 0.25.*take fewer heads$",

@@ -4,8 +4,8 @@ import math
 
 import pandas as pd
 
+from mecheval_jax.reporting.numbers import percent
 from mecheval_jax.reporting.table import Column, Table
-from mecheval_jax.reporting.terminal.tables import percent
 
 EVIL = '=1+1|\\<b>&_{$}^~#%`*"'
 TABLE = Table(

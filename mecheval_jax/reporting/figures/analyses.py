@@ -15,7 +15,7 @@ from mecheval_jax.evaluation.patching.circuits import RANDOM
 from mecheval_jax.evaluation.patching.effects import EXACT
 from mecheval_jax.reporting.figures import drawing, legends, memory_figures, scales
 from mecheval_jax.reporting.figures.look import look, styled
-from mecheval_jax.reporting.terminal.tables import interval, number
+from mecheval_jax.reporting.numbers import interval, number
 from mecheval_jax.store.row_selection import rows_with
 
 RANKINGS = {
@@ -244,7 +244,7 @@ def faithfulness_curves(table: pd.DataFrame) -> Figure:
         band = {"alpha": 0.25, "linewidth": 0}
         drawing.line_with_band(axes, rows, "edges", band, markersize=4, **style)
     for level in (0, 1):
-        axes.axhline(level, color="#d0d0d0", linewidth=0.8, zorder=0)
+        axes.axhline(level, color=drawing.LINE_GREY, linewidth=0.8, zorder=0)
     axes.set(xlabel="edges in the circuit", ylabel="share of the answer recovered")
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     axes.set_title(f"{corruption} corrupted", loc="left")

@@ -14,11 +14,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, NullFormatter
 
 from mecheval_jax.reporting.figures import drawing, legends, scales
-from mecheval_jax.reporting.figures.drawing import FLOOR
+from mecheval_jax.reporting.figures.drawing import DARK_GREY, FLOOR
 from mecheval_jax.reporting.figures.labels import place_labels, short_names
 from mecheval_jax.reporting.figures.look import styled
-from mecheval_jax.reporting.terminal.costs import TITLES, quantity
-from mecheval_jax.reporting.terminal.tables import percent
+from mecheval_jax.reporting.numbers import percent, quantity
+from mecheval_jax.reporting.words import COST_TITLES
 from mecheval_jax.store.choice import COSTS, front_of
 
 LABELS = {
@@ -28,6 +28,9 @@ LABELS = {
     "state": ("B", "size"),
 }
 """Unit and label of each cost of ``choice.csv``."""
+
+HOLLOW = {"color": DARK_GREY, "marker": "o", "markerfacecolor": "none", "linestyle": "none"}
+"""Style of a hollow mark in a legend, which stands for those of all colours."""
 
 APART = 0.035
 """Offset between models of one width, as a share of a doubling of the width."""
@@ -63,8 +66,7 @@ def accuracy_by_width(rows: Sequence[Mapping[str, Any]]) -> Figure:
             entries[name] = entries.pop(name, axes.axhline(floor, **FLOOR, zorder=1))
     # The names of all.
     if table["published"].notna().any():
-        key = Line2D([], [], color="#555555", marker="o", markerfacecolor="none", linestyle="none")
-        entries["hollow: published"] = key
+        entries["hollow: published"] = Line2D([], [], **HOLLOW)
     if len(tasks) == 1:
         legends.name_lines(figure, every[0], list(entries.items()))
     else:
@@ -137,12 +139,11 @@ def cost_against_accuracy(choice: pd.DataFrame) -> Figure:
             taken.append(axes.axhline(floor, **FLOOR, zorder=1))
         _cost_axis(axes, unit)
         axes.set_xlabel(label)
-        axes.set_title(TITLES[name], loc="left")
+        axes.set_title(COST_TITLES[name], loc="left")
         placed.append((axes, rows, column, taken))
     for axes in drawing.leftmost(every):
         axes.set_ylabel("accuracy")
-    hollow = {"color": "#555555", "marker": "o", "markerfacecolor": "none", "linestyle": "none"}
-    entries = [("hollow: not learned, or another is as good in both", Line2D([], [], **hollow))]
+    entries = [("hollow: not learned, or another is as good in both", Line2D([], [], **HOLLOW))]
     if choice["floor"].notna().any():
         entries.append(("best heuristic without recall", Line2D([], [], **FLOOR)))
     legends.legend_below(figure, 2, entries)

@@ -12,14 +12,15 @@ from matplotlib.ticker import EngFormatter
 
 from mecheval_jax.reporting.figures import drawing, legends, scales
 from mecheval_jax.reporting.figures.look import styled
-from mecheval_jax.reporting.terminal.costs import TITLES, quantity
+from mecheval_jax.reporting.numbers import quantity
+from mecheval_jax.reporting.words import COST_TITLES
 
 PANELS = (
     *(
-        (name, "seconds_per_token", TITLES[name], "time a token")
+        (name, "seconds_per_token", COST_TITLES[name], "time a token")
         for name in ("training", "prefill", "decode")
     ),
-    (None, "state_bytes", TITLES["state"], "size"),
+    (None, "state_bytes", COST_TITLES["state"], "size"),
 )
 """Program, column, title and label of each panel."""
 

@@ -14,7 +14,7 @@ from mecheval_jax.evaluation.verdict.rule import CLASSES
 from mecheval_jax.reporting.figures import drawing, legends, scales
 from mecheval_jax.reporting.figures.look import styled
 from mecheval_jax.reporting.figures.sweep_figures import beside, verdict_colour
-from mecheval_jax.reporting.terminal.tables import percent, percents
+from mecheval_jax.reporting.numbers import percent, percents
 
 SPREAD = 0.55
 """Part of a line over which its marks are spread."""

@@ -26,7 +26,7 @@ from matplotlib.ticker import Formatter
 from mecheval_jax.console import printable
 from mecheval_jax.reporting.figures.ink import ink_on
 from mecheval_jax.reporting.figures.look import look
-from mecheval_jax.reporting.terminal.tables import interval, number
+from mecheval_jax.reporting.numbers import interval, number
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; their yellow is too pale
 # for a line on white.
@@ -35,7 +35,19 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#909090"
 """Colour of everything that is shown for comparison only."""
 
-FLOOR = {"color": "#555555", "linestyle": "--", "linewidth": 1.2}
+DARK_GREY = "#555555"
+"""Colour of floors, of remarks, and of what stands in a legend for marks of any colour."""
+
+STROKE_GREY = "#b0b0b0"
+"""Colour of strokes from a mark to its name."""
+
+LINE_GREY = "#d0d0d0"
+"""Colour of lines at values such as 0, behind what is measured."""
+
+CHANGE, ON_CHANGE = "#f0d9a0", "#6b5200"
+"""Colours of the steps between which something was learned, and of words on that ground."""
+
+FLOOR = {"color": DARK_GREY, "linestyle": "--", "linewidth": 1.2}
 """Style of the line of the best heuristic without recall."""
 
 MARK = {"linestyle": "none", "markersize": 6, "markeredgecolor": "white", "markeredgewidth": 0.5}

@@ -14,7 +14,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
-from mecheval_jax.reporting.figures.drawing import LETTER
+from mecheval_jax.reporting.figures.drawing import LETTER, STROKE_GREY
 from mecheval_jax.reporting.figures.legends import SMALL
 from mecheval_jax.reporting.figures.look import look
 
@@ -144,7 +144,7 @@ def _settle(
     if gap > _GAPS[1]:
         centre = ((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2)
         ends = label.axes.transData.inverted().transform([point, centre])
-        label.axes.plot(*ends.T, color="#b0b0b0", linewidth=0.6, zorder=2)
+        label.axes.plot(*ends.T, color=STROKE_GREY, linewidth=0.6, zorder=2)
 
 
 def _extent(artist: Artist, renderer: RendererAgg) -> Bbox:

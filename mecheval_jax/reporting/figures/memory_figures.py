@@ -7,7 +7,7 @@ from matplotlib.ticker import EngFormatter
 
 from mecheval_jax.reporting.figures import drawing, legends, scales
 from mecheval_jax.reporting.figures.look import styled
-from mecheval_jax.reporting.terminal.tables import interval, number
+from mecheval_jax.reporting.numbers import interval, number
 from mecheval_jax.store.row_selection import rows_with
 
 

@@ -12,22 +12,27 @@ from matplotlib.lines import Line2D
 from mecheval_jax.evaluation.config import CORRUPTION, DAMAGE, RESTORE, EvaluationConfig
 from mecheval_jax.evaluation.verdict.readings import at, bound, look_up_site
 from mecheval_jax.evaluation.verdict.rule import RESTORED
+from mecheval_jax.models.blocks import COMPONENTS
 from mecheval_jax.reporting.figures import drawing, legends, scales
-from mecheval_jax.reporting.figures.drawing import COLOURS, FLOOR, GREY
+from mecheval_jax.reporting.figures.drawing import (
+    CHANGE,
+    COLOURS,
+    DARK_GREY,
+    FLOOR,
+    GREY,
+    LINE_GREY,
+    ON_CHANGE,
+)
 from mecheval_jax.reporting.figures.labels import HALO, place_labels, short_names
 from mecheval_jax.reporting.figures.look import styled
-from mecheval_jax.reporting.terminal.tables import (
-    COMPONENTS,
-    interval,
-    look_up_words,
-    number,
-    percent,
-    site_words,
-)
+from mecheval_jax.reporting.numbers import interval, number, percent
+from mecheval_jax.reporting.words import look_up_words, site_words
 from mecheval_jax.site_path import SitePath
 from mecheval_jax.store.row_selection import attributions
 
 ROLE_ORDER = EvaluationConfig.roles
+COMPONENT_ORDER = ("embedding", *COMPONENTS, "final_norm")
+"""Components in the order in which a model computes them."""
 
 
 @styled
@@ -86,7 +91,7 @@ def attribution_heat_map(table: pd.DataFrame, corruption: str, direction: str) -
     """
     # Sites outside the layers, such as the embedding, have no layer and come first.
     rows = attributions(table, corruption, direction).fillna({"layer": -1})
-    components = _in_order(rows["component"], COMPONENTS)
+    components = _in_order(rows["component"], COMPONENT_ORDER)
     roles = _in_order(rows["role"], ROLE_ORDER)
     panels = {}
     for component in components:
@@ -144,14 +149,14 @@ def layer_scatter(tables: Mapping[str, pd.DataFrame]) -> tuple[Figure, list[str]
         ylabel=f"attribution at the value (or next key), input of {later}",
     )
     for line in (axes.axhline, axes.axvline):
-        line(0, color="#d0d0d0", linewidth=0.8, zorder=1)
+        line(0, color=LINE_GREY, linewidth=0.8, zorder=1)
         line(RESTORED, color=GREY, linewidth=0.8, linestyle=":", zorder=1)
     words = (  # in the corners of whatever the axes hold
         (0.02, 0.98, "left", "top", "induction"),
         (0.98, 0.02, "right", "bottom", f"retrieved\nby {earlier}"),
         (0.02, 0.02, "left", "bottom", "neither yet\n(retrieved later, or not read)"),
     )
-    style = {"color": "#555555", "style": "italic", "path_effects": HALO, "zorder": 3}
+    style = {"color": DARK_GREY, "style": "italic", "path_effects": HALO, "zorder": 3}
     corners = [
         axes.text(x, y, text, ha=ha, va=va, transform=axes.transAxes, **style)
         for x, y, ha, va, text in words
@@ -219,9 +224,9 @@ def attribution_over_steps(
     last = of_steps["step"].max()
     for change in transitions:
         high = last if change["high"] is None else change["high"]
-        axes.axvspan(change["low"], high, color="#f0d9a0", alpha=0.3, lw=0, zorder=0)
+        axes.axvspan(change["low"], high, color=CHANGE, alpha=0.3, lw=0, zorder=0)
         text = axes.text(change["step"], 0.97, f"{change['after']} ", rotation=90, va="top")
-        text.set(ha="right", fontsize="small", color="#6b5200")
+        text.set(ha="right", fontsize="small", color=ON_CHANGE)
         text.set_transform(axes.get_xaxis_transform())  # a height of the axes, whatever they hold
     axes.axhline(RESTORED, color=GREY, linewidth=0.8, linestyle=":", zorder=1)
     # Axes that hold all intervals, and names of the lines.

@@ -13,12 +13,13 @@ from typing import Any
 import matplotlib
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from mecheval_jax.console import printable
 from mecheval_jax.files import make_folder, write_bytes
-from mecheval_jax.reporting.figures import beside
+from mecheval_jax.reporting.figures import drawing, scales, second_process
 from mecheval_jax.reporting.figures.drawing import MOST_NOTES, Drawing, Note
 from mecheval_jax.reporting.figures.look import Look, look, looking, styled
 
@@ -40,7 +41,7 @@ def save(figure: Figure, folder: pathlib.Path, name: str) -> pathlib.Path:
     if not for_page:
         styled(_rendered)(figure, "svg")
     if for_paper:
-        beside.later(_write, figure, folder / name, for_paper, look())
+        second_process.later(_write, figure, folder / name, for_paper, look())
     return folder / f"{name}.svg"
 
 
@@ -71,18 +72,18 @@ def picture(
 
 
 IN_PAGE = {
-    "#ffffff": "page",
-    "#000000": "ink",
-    "#e0e0e0": "line",
-    "#d0d0d0": "line",
-    "#555555": "soft",
-    "#909090": "soft",
-    "#b0b0b0": "soft",
-    "#6b5200": "warn-ink",
-    "#f0d9a0": "rise",
-    "#0072b2": "blue",
-    "#d55e00": "red",
-    "#009e73": "green",
+    to_hex("white"): "page",
+    to_hex("black"): "ink",
+    scales.PALE: "line",
+    drawing.LINE_GREY: "line",
+    drawing.DARK_GREY: "soft",
+    drawing.GREY: "soft",
+    drawing.STROKE_GREY: "soft",
+    drawing.ON_CHANGE: "warn-ink",
+    drawing.CHANGE: "rise",
+    drawing.COLOURS[0]: "blue",
+    drawing.COLOURS[1]: "red",
+    drawing.COLOURS[2]: "green",
 }
 """Colours that become the page's own, since they differ on a dark page."""
 

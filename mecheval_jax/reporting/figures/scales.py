@@ -15,6 +15,7 @@ from matplotlib.ticker import (
 )
 from numpy.typing import ArrayLike
 
+from mecheval_jax.reporting.figures.drawing import DARK_GREY
 from mecheval_jax.reporting.figures.look import look
 
 PALE = "#e0e0e0"
@@ -136,4 +137,4 @@ def say_outside(axes: Axes, ends: int) -> None:
     if ends:
         many = "intervals go" if ends > 1 else "interval goes"
         text = f"{ends} {many} on outside"
-        axes.set_title(text, loc="right", fontsize="small", color="#555555")
+        axes.set_title(text, loc="right", fontsize="small", color=DARK_GREY)

@@ -18,10 +18,10 @@ from matplotlib.ticker import PercentFormatter
 
 from mecheval_jax.evaluation.verdict.rule import CLASSES, NOT_LEARNED
 from mecheval_jax.reporting.figures import drawing, legends, scales
-from mecheval_jax.reporting.figures.drawing import COLOURS, FLOOR, GREY
+from mecheval_jax.reporting.figures.drawing import CHANGE, COLOURS, FLOOR, GREY
 from mecheval_jax.reporting.figures.ink import ink_on
 from mecheval_jax.reporting.figures.look import styled
-from mecheval_jax.reporting.terminal.tables import percent, percents
+from mecheval_jax.reporting.numbers import percent, percents
 from mecheval_jax.store.metrics import Curves
 from mecheval_jax.store.sweep_tables import wide
 
@@ -29,7 +29,7 @@ DIVERGED = {"color": COLOURS[1], "marker": "X", "markersize": 6, "linestyle": "n
 MEMBER = {"color": COLOURS[0], "marker": "o", "markersize": 4, "linestyle": "none"}
 MEDIAN = {"color": "black", "linewidth": 1.4, "marker": "_", "markersize": 14}
 BEST = {"color": COLOURS[0], "linewidth": 2.0}
-RISE = {"color": "#f0d9a0", "linewidth": 0, "zorder": 0}
+RISE = {"color": CHANGE, "linewidth": 0, "zorder": 0}
 UNLEARNED = "#9a9a9a"
 """Colour of bars of members without a mechanism; unlike `GREY` it is the same on a dark page."""
 

@@ -17,9 +17,9 @@ from mecheval_jax.reporting.html.cost_tables import (
     size,
 )
 from mecheval_jax.reporting.html.run_tables import ACCURACY, count, plain
+from mecheval_jax.reporting.numbers import number, percent
 from mecheval_jax.reporting.table import Column, Table, with_ends
-from mecheval_jax.reporting.terminal.costs import TITLES
-from mecheval_jax.reporting.terminal.tables import number, percent
+from mecheval_jax.reporting.words import COST_TITLES
 from mecheval_jax.store.choice import COSTS, FRONTS, ChoiceFolder, front_of
 from mecheval_jax.store.cost_folder import rows_of
 from mecheval_jax.store.left_out import LeftOut
@@ -53,7 +53,7 @@ TRANSPARENCY = (
 ON_FRONT = (
     Column("mixer"),
     Column("width", form=plain),
-    *(Column(front_of(name), title) for name, title in TITLES.items()),
+    *(Column(front_of(name), title) for name, title in COST_TITLES.items()),
     Column(front_of("concentration"), "concentration"),
 )
 COST = (

@@ -17,9 +17,10 @@ from mecheval_jax.reporting.figures.saving import picture
 from mecheval_jax.reporting.html.reading import ATTENTION, Reported, read_analysis
 from mecheval_jax.reporting.html.run_tables import count, plain
 from mecheval_jax.reporting.html.sections import asked
+from mecheval_jax.reporting.numbers import number, percent
 from mecheval_jax.reporting.table import Column, Table
-from mecheval_jax.reporting.terminal import tables
-from mecheval_jax.reporting.terminal.tables import number, percent
+from mecheval_jax.reporting.terminal.tables import show_runs
+from mecheval_jax.reporting.words import evidence_sites, look_up_words, run_values
 from mecheval_jax.store.left_out import LeftOut
 from mecheval_jax.store.remedies import written_by
 from mecheval_jax.study.published.tables import published_beside
@@ -65,9 +66,9 @@ def comparison(
     described = {run.name: {n: run.config["model"][n] for n in ("mixer", "width")} for run in runs}
     # The table, on the terminal and beside the page.
     summaries = {run.name: described[run.name] | run.summary for run in runs}
-    tables.show_runs(summaries)
+    show_runs(summaries)
     rows = [
-        tables.run_values(summaries[run.name])
+        run_values(summaries[run.name])
         | {name: run.config["training"][name] for name in ("learning_rate", "seed")}
         | {"run": run.name, "link": f"#{ids[run.name]}"}
         | {"published": published_beside(run.config["task"], run.config["model"])}
@@ -79,9 +80,7 @@ def comparison(
     # Figures of what was measured in several runs.
     measured = {run.name: run.table for run in runs if run.table is not None}
     sites = [site for rows in measured.values() for site in rows["site"].astype(str).unique()]
-    later, earlier = tables.look_up_words(
-        look_up_site([*tables.evidence_sites(summaries.values()), *sites])
-    )
+    later, earlier = look_up_words(look_up_site([*evidence_sites(summaries.values()), *sites]))
     scatter, placed = figures.layer_scatter(measured)
     drawn = {}
     if placed:
@@ -154,7 +153,7 @@ def _attention_on_one_document(
 
 def _attention(run: Reported) -> tuple[dict[str, np.ndarray], list[str]] | None:
     """Matrices by title and the tokens of their document; None where they were not measured."""
-    path = run.folder.analyses / "attention.csv"
+    path = run.analysis("attention")
     if not path.exists():
         return None
     table = read_analysis(path, ATTENTION)

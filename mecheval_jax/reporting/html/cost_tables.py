@@ -9,8 +9,8 @@ from mecheval_jax.models.decoding import known_state_bytes
 from mecheval_jax.models.language_model import ModelConfig, parameter_count, parameter_shapes
 from mecheval_jax.reporting.html.reading import Reported
 from mecheval_jax.reporting.html.run_tables import count
+from mecheval_jax.reporting.numbers import quantity
 from mecheval_jax.reporting.table import Column, Table, with_ends
-from mecheval_jax.reporting.terminal.costs import quantity
 from mecheval_jax.store.cost_folder import NAME, CostFolder, rows_of
 from mecheval_jax.store.run_folder import RunFolder
 

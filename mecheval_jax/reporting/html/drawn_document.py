@@ -8,7 +8,8 @@ import pandas as pd
 
 from mecheval_jax.evaluation.config import CORRUPTION, RESTORE
 from mecheval_jax.reporting.html import shades
-from mecheval_jax.reporting.terminal.tables import interval, number, site_words
+from mecheval_jax.reporting.numbers import interval, number
+from mecheval_jax.reporting.words import site_words
 from mecheval_jax.store.row_selection import attributions, residual_stream
 from mecheval_jax.tasks.example import Example
 

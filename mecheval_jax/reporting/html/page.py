@@ -21,8 +21,8 @@ from markupsafe import Markup
 from mecheval_jax import programs
 from mecheval_jax.reporting.figures.look import formats
 from mecheval_jax.reporting.html import shades
-from mecheval_jax.reporting.terminal import tables
-from mecheval_jax.reporting.terminal.costs import machine_words
+from mecheval_jax.reporting.numbers import percent, percents
+from mecheval_jax.reporting.words import machine_words
 from mecheval_jax.store.left_out import told
 
 HERE = pathlib.Path(__file__).parent
@@ -63,7 +63,7 @@ def _environment() -> jinja2.Environment:
         "heat": lambda value: shades.attribution(float(value)) if value else "",
         "pair": lambda name: (name, name),
         "machine": machine_words,
-        "percent": tables.percent,
+        "percent": percent,
         "quoted": shlex.quote,
         "role": lambda role: ROLES.index(role) if role in ROLES else len(ROLES),
         "whole": "{:,.0f}".format,
@@ -74,7 +74,7 @@ def _environment() -> jinja2.Environment:
         "formats": formats,
         "program": programs.command,
         "told": told,
-        "percents": tables.percents,
+        "percents": percents,
         "style": Markup((HERE / "style.css").read_text(encoding="utf-8")),
         "script": Markup(script),
         "script_hash": f"sha256-{base64.b64encode(digest).decode()}",

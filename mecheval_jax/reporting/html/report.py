@@ -78,9 +78,9 @@ def write(workdirs: Sequence[str], output: str | None = None) -> pathlib.Path:
     compared = list(_comparisons(shown, sections, home, left_out)) if several else []
     page = render(
         "report.html.jinja",
+        left_out,
         runs=[sections[run.name] for run in shown],
         comparisons=compared,
-        damaged=list(left_out.items()),
     )
     path = home / "report.html"
     write_text(path, page)
@@ -106,7 +106,7 @@ def _runs_of(path: pathlib.Path) -> list[RunFolder]:
         return [RunFolder(path)]
     members = [group.members for group in sweep.groups()]
     found = sorted(path for folder in members if folder.is_dir() for path in folder.iterdir())
-    return [RunFolder(path) for path in found if (path / "config.json").exists()]
+    return [run for run in map(RunFolder, found) if run.config.exists()]
 
 
 def _comparisons(

@@ -9,9 +9,9 @@ import pandas as pd
 from mecheval_jax.evaluation.config import CORRUPTION, RESTORE
 from mecheval_jax.files import read_table
 from mecheval_jax.reporting.html.reading import NEEDED, Reported
+from mecheval_jax.reporting.numbers import MISSING, number, percent
 from mecheval_jax.reporting.table import Column, Table, with_ends
-from mecheval_jax.reporting.terminal import tables
-from mecheval_jax.reporting.terminal.tables import number, percent
+from mecheval_jax.reporting.words import by_site, readings
 from mecheval_jax.store.columns import read_slices
 from mecheval_jax.store.remedies import written_by
 from mecheval_jax.store.row_selection import attributions, newest
@@ -20,7 +20,7 @@ from mecheval_jax.tasks.floors import KINDS, RECALL_LIKE, kind_of
 
 def count(value: Any) -> str:
     """A whole number with separated thousands; a dash if there is none."""
-    return tables.MISSING if value is None or pd.isna(value) else f"{value:,.0f}"
+    return MISSING if value is None or pd.isna(value) else f"{value:,.0f}"
 
 
 def plain(value: Any) -> str:
@@ -29,7 +29,7 @@ def plain(value: Any) -> str:
     A whole number, which may be a seed, has all its digits.
     """
     if value is None or pd.isna(value):
-        return tables.MISSING
+        return MISSING
     return f"{value:.0f}" if value % 1 == 0 else f"{value:.4g}"
 
 
@@ -118,7 +118,7 @@ def _range(low: float, high: float) -> str:
 
 def _evidence(summary: Mapping[str, Any]) -> Table:
     evidence = summary.get("evidence") or {}
-    texts = tables.readings(evidence)
+    texts = readings(evidence)
     rows = [
         with_ends(row, "attribution")
         | {name: text[name] for name in ("site", "role", "reading")}
@@ -224,7 +224,7 @@ def grids(table: pd.DataFrame) -> Iterator[HeatMap]:
         table: Rows of ``interchange.csv`` at one step.
     """
     for corruption, direction in measured(table):
-        roles, lines = tables.by_site(attributions(table, corruption, direction))
+        roles, lines = by_site(attributions(table, corruption, direction))
         rows = []
         for site, cells in lines:
             row: dict[str, Any] = {"site": site}

@@ -18,7 +18,7 @@ from mecheval_jax.reporting.html import cost_tables, reading, run_tables
 from mecheval_jax.reporting.html.commands import again, commands
 from mecheval_jax.reporting.html.drawn_document import drawn, fits, read_lines, restored_lines
 from mecheval_jax.reporting.html.reading import ATTENTION, Reported
-from mecheval_jax.reporting.terminal import tables
+from mecheval_jax.reporting.words import accuracy, distractor, look_up_words, notes
 from mecheval_jax.store.remedies import written_by
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.tasks.base import Task
@@ -48,12 +48,12 @@ def section(run: Reported, prefix: str, brief: bool) -> dict[str, Any]:
         "id": prefix,
         "provenance": {k: v for k, v in run.provenance.items() if k != "arguments"},
         "missing": list(_missing(run)),
-        "accuracy": tables.accuracy(run.summary),
+        "accuracy": accuracy(run.summary),
         "gap": gap,
         "smallest_gap": SMALLEST_GAP,
         "is_faint": gap is not None and gap <= SMALLEST_GAP,
-        "distractor": tables.distractor(evidence) if "distractor" in evidence else None,
-        "notes": tables.notes(evidence),
+        "distractor": distractor(evidence) if "distractor" in evidence else None,
+        "notes": notes(evidence),
         "tables": {table.name: table for table in own},
         "costs": costs,
         "grids": [grid for grid in grids if grid.has_numbers][:1] if brief else grids,
@@ -70,7 +70,7 @@ def section(run: Reported, prefix: str, brief: bool) -> dict[str, Any]:
 
 def _later(run: Reported) -> str:
     sites = [] if run.table is None else run.table["site"].astype(str)
-    return tables.look_up_words(look_up_site(sites))[0]
+    return look_up_words(look_up_site(sites))[0]
 
 
 def _figures(run: Reported, prefix: str) -> Iterator[tuple[str, Markup]]:
@@ -115,8 +115,7 @@ def analyses(
         try:
             figure = draw(found)
         except FAULTS as error:  # of pandas or matplotlib
-            table = run.folder.analyses / f"{name}.csv"
-            raise damaged(table, f"{error!r:.200}", written_by("evaluate")) from None
+            raise damaged(run.analysis(name), f"{error!r:.200}", written_by("evaluate")) from None
         yield name, picture(figure, run.figures, name, f"{prefix}-{name}", name)
 
 
@@ -143,7 +142,7 @@ def asked(run: Reported, brief: bool = False) -> dict[str, Any]:
     drawings = {"asked": drawn(document)}
     if run.table is not None and (lines := restored_lines(document, run.table)):
         drawings["restored"] = drawn(document, lines)
-    path = run.folder.analyses / "attention.csv"
+    path = run.analysis("attention")
     if path.exists():
         rows = reading.read_analysis(path, ATTENTION)
         if fits(document, rows):

@@ -1,7 +1,6 @@
 """The report of a sweep: one HTML file with its figures, tables, and links to its best members."""
 
 import functools
-import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -64,7 +63,8 @@ def write_sweep_report(folder: SweepFolder, found: SweepTables) -> None:
         table.write(folder.path / "tables")
     # The best member of each group speaks for its shape.
     best = [
-        (row.group, folder.group(row.group).member(row.member)) for row in found.best.itertuples()
+        (row.group, RunFolder(folder.group(row.group).member(row.member)))
+        for row in found.best.itertuples()
     ]
     of_choice = chosen(folder.path, left_out)
     advised = (of_choice["advice"] and of_choice["advice"].model) or {}
@@ -87,10 +87,10 @@ def write_sweep_report(folder: SweepFolder, found: SweepTables) -> None:
         "program": lambda name: found_from(overview.python_path, programs.command(name)),
         "tables": of,
         "figures": list(_figures(folder, overview, found, curves, of["rises"])),
-        "question": question((RunFolder(path) for _, path in best), folder.path),
+        "question": question((run for _, run in best), folder.path),
         "mechanisms": mechanisms,
         "chosen": of_choice,
-        "runs": [path for _, path in best],
+        "runs": [run.path for _, run in best],
         "output": folder.path / "best",
         "provenance": left_out.part("provenance", functools.partial(_provenance, folder), {}),
     }
@@ -103,7 +103,7 @@ MOST_MECHANISMS = 24
 
 
 def _mechanisms(
-    best: Iterable[tuple[str, pathlib.Path]],
+    best: Iterable[tuple[str, RunFolder]],
     titles: Mapping[str, str],
     advised: str | None,
     left_out: LeftOut,
@@ -112,18 +112,18 @@ def _mechanisms(
 
     That of the group that is advised has its effective attention as a whole, too.
     """
-    measured = [(group, path) for group, path in best if (path / "interchange.csv").exists()]
-    for index, (group, path) in enumerate(measured[:MOST_MECHANISMS]):
-        if (path / "config.json").exists():
+    measured = [(group, run) for group, run in best if run.interchange.exists()]
+    for index, (group, run) in enumerate(measured[:MOST_MECHANISMS]):
+        if run.config.exists():
             whole = group == advised
-            drawn = functools.partial(_mechanism, path, titles[group], f"best{index}", whole)
+            drawn = functools.partial(_mechanism, run, titles[group], f"best{index}", whole)
             found = left_out.part(f"{titles[group]}, its best member", drawn, None)
             if found is not None:
                 yield found | {"group": group}
 
 
-def _mechanism(path: pathlib.Path, title: str, prefix: str, whole: bool) -> dict[str, Any]:
-    run = reading.read(RunFolder(path), title)
+def _mechanism(folder: RunFolder, title: str, prefix: str, whole: bool) -> dict[str, Any]:
+    run = reading.read(folder, title)
     found = section(run, prefix, brief=True) | asked(run)
     found["figures"] = dict(over_training(run, prefix))
     found["analyses"] = dict(analyses(run, prefix, ("attention",))) if whole else {}

@@ -8,10 +8,11 @@ import pandas as pd
 from mecheval_jax.changes import changed_sections
 from mecheval_jax.evaluation.verdict import readings
 from mecheval_jax.reporting.html.run_tables import ACCURACY, count, plain
+from mecheval_jax.reporting.numbers import percent
 from mecheval_jax.reporting.table import Column, Table, with_ends
-from mecheval_jax.reporting.terminal.tables import percent
 from mecheval_jax.store.left_out import LeftOut
 from mecheval_jax.store.metrics import Curves, rise
+from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.status import Overview
 from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.store.sweep_tables import SweepTables, wide
@@ -148,9 +149,9 @@ def _linked(
     """Rows of members, with links from the page to their folders or reports."""
     rows = []
     for row in members.to_dict("records"):
-        run = folder.group(row["group"]).member(row["member"])
-        link = f"{run.relative_to(folder.path).as_posix()}/"
-        report = "report.html" if (run / "report.html").exists() else ""
+        run = RunFolder(folder.group(row["group"]).member(row["member"]))
+        link = f"{run.path.relative_to(folder.path).as_posix()}/"
+        report = run.report.name if run.report.exists() else ""
         row |= {"shape": titles[row["group"]], "member": str(row["member"]), "link": link + report}
         rows.append(with_ends(row, "accuracy"))
     return rows

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from mecheval_jax.reporting.terminal.costs import quantity
+from mecheval_jax.reporting.numbers import MISSING, quantity
 from mecheval_jax.reporting.terminal.narrow import print_table
-from mecheval_jax.reporting.terminal.tables import MISSING, output, plain_table
+from mecheval_jax.reporting.terminal.tables import output, plain_table
 
 WITHOUT_PREFIX = ("", "%", "x")
 """Units that take no prefix such as milli."""

@@ -5,16 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from mecheval_jax.reporting.terminal.costs import quantity
+from mecheval_jax.reporting.numbers import MISSING, number, percent, percents, quantity
 from mecheval_jax.reporting.terminal.narrow import print_table
-from mecheval_jax.reporting.terminal.tables import (
-    MISSING,
-    number,
-    output,
-    percent,
-    percents,
-    plain_table,
-)
+from mecheval_jax.reporting.terminal.tables import output, plain_table
 from mecheval_jax.reporting.terminal.text import Text
 from mecheval_jax.store.choice import Advice
 

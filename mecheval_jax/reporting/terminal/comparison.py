@@ -4,15 +4,9 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from mecheval_jax.reporting.numbers import MISSING, interval, number, percent
 from mecheval_jax.reporting.terminal.narrow import print_table
-from mecheval_jax.reporting.terminal.tables import (
-    MISSING,
-    interval,
-    number,
-    output,
-    percent,
-    plain_table,
-)
+from mecheval_jax.reporting.terminal.tables import output, plain_table
 from mecheval_jax.reporting.terminal.text import Text
 from mecheval_jax.store.left_out import told
 

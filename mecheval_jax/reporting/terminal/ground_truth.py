@@ -6,8 +6,9 @@ import pandas as pd
 
 from mecheval_jax.evaluation.verdict.rule import CLASSES
 from mecheval_jax.reporting.figures.analyses import RANKINGS
+from mecheval_jax.reporting.numbers import interval, number
 from mecheval_jax.reporting.terminal.narrow import print_table
-from mecheval_jax.reporting.terminal.tables import interval, number, output, plain_table
+from mecheval_jax.reporting.terminal.tables import output, plain_table
 
 
 def show_ladder(tables: Mapping[str, pd.DataFrame]) -> None:

@@ -9,7 +9,8 @@ from rich.console import Group
 from rich.table import Table
 
 from mecheval_jax.evaluation.accuracy import floors_of
-from mecheval_jax.reporting.terminal.tables import output, percent, plain_table
+from mecheval_jax.reporting.numbers import percent
+from mecheval_jax.reporting.terminal.tables import output, plain_table
 from mecheval_jax.reporting.terminal.text import Text
 from mecheval_jax.tasks.base import SPECIAL, Batch, Task, divider_or
 from mecheval_jax.tasks.example import example, shown_roles
@@ -17,9 +18,8 @@ from mecheval_jax.tasks.floors import KINDS, kind_of
 from mecheval_jax.training.data import evaluation_batch
 
 COLOURS = (
-    *("green", "magenta", "yellow", "cyan", "blue"),
-    *("bright_red", "bright_green", "bright_blue"),
-)
+    "green", "magenta", "yellow", "cyan", "blue", "bright_red", "bright_green", "bright_blue",
+)  # fmt: skip
 """Colours of the roles, in the order of the task; further roles repeat them, underlined."""
 
 SAMPLE = 512

@@ -10,8 +10,9 @@ from rich.table import Table
 
 from mecheval_jax import programs
 from mecheval_jax.console import CONSOLE, say
+from mecheval_jax.reporting.numbers import MISSING, percent
 from mecheval_jax.reporting.terminal.progress import PLAIN_EVERY, Shown
-from mecheval_jax.reporting.terminal.tables import MISSING, output, percent, plain_table
+from mecheval_jax.reporting.terminal.tables import output, plain_table
 from mecheval_jax.reporting.terminal.text import Text
 from mecheval_jax.store.provenance import found_from
 from mecheval_jax.store.status import (
@@ -137,7 +138,7 @@ def _cells(title: str, status: GroupStatus, left: float | None) -> dict[str, str
         "step": f"{status.step:,}/{status.steps:,}",
         "best": percent(status.best_accuracy),
         "steps/s": _pace(status.rate) if status.rate > 0 and under_way else MISSING,
-        "left": duration(left) if left and under_way else MISSING,
+        "left": duration(left) if left else MISSING,
     }
 
 

@@ -1,6 +1,6 @@
-"""Tables of results on standard output, and cells that the HTML report shares with them."""
+"""Tables of results on standard output."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -8,85 +8,34 @@ from rich.console import Console
 from rich.table import Table
 
 from mecheval_jax.evaluation.config import CORRUPTION, RESTORE
-from mecheval_jax.evaluation.verdict.readings import at, look_up_site, parts_of_pair, reading
+from mecheval_jax.evaluation.verdict.readings import look_up_site
 from mecheval_jax.evaluation.verdict.verdict import Verdict
-from mecheval_jax.models.blocks import COMPONENTS as BLOCK_COMPONENTS
+from mecheval_jax.reporting.numbers import MISSING, interval, number, percent
 from mecheval_jax.reporting.terminal.narrow import print_table
 from mecheval_jax.reporting.terminal.text import Text
-from mecheval_jax.site_path import SitePath
-from mecheval_jax.statistics.bootstrap import FEWEST_RUNS
+from mecheval_jax.reporting.words import (
+    accuracy,
+    by_site,
+    distractor,
+    evidence_sites,
+    look_up_words,
+    notes,
+    readings,
+    run_values,
+    site_words,
+)
 from mecheval_jax.store.row_selection import attributions, newest, residual_stream
 
-MISSING = "-"
-"""Text of a missing number."""
-
 ANALYSED = (
-    *("corruption", "direction", "site", "role", "variable", "subspace", "target", "method"),
-    *("sender", "reader", "port", "circuit", "points", "edges", "matrix"),
-    *("destination_token", "source_token", "setting", "pairs", "place", "operation", "question"),
-    *("component", "where", "ablation", "metric"),
-)
+    "corruption", "direction", "site", "role", "variable", "subspace", "target", "method",
+    "sender", "reader", "port", "circuit", "points", "edges", "matrix",
+    "destination_token", "source_token", "setting", "pairs", "place", "operation", "question",
+    "component", "where", "ablation", "metric",
+)  # fmt: skip
 """Columns that say to which quantity a value of an analysis belongs."""
 
 PLAIN_WIDTH = 120
 """Width, in characters, of a table that goes to a file or a pipe."""
-
-COMPONENTS = ("embedding", *BLOCK_COMPONENTS, "final_norm")
-"""Components in the order in which a model computes them."""
-
-
-def number(value: Any) -> str:
-    """A score with two decimals, never -0.00; a dash if there is none."""
-    return MISSING if value is None or pd.isna(value) else f"{value:z.2f}"
-
-
-def percent(value: Any) -> str:
-    """A fraction as a percentage, never -0.0%; a dash if there is none."""
-    return MISSING if value is None or pd.isna(value) else f"{value:z.1%}"
-
-
-def interval(row: Mapping[str, Any], text: Callable[[Any], str] = number) -> str:
-    """``[low, high]``, with a dash for an open end; empty if there is neither."""
-    ends = [row.get(end) for end in ("low", "high")]
-    if all(end is None or pd.isna(end) for end in ends):
-        return ""
-    return f"[{', '.join(map(text, ends))}]"
-
-
-def percents(row: Mapping[str, Any]) -> str:
-    """``[low, high]`` as percentages; empty if there is none."""
-    return interval(row, percent)
-
-
-def accuracy(summary: Mapping[str, Any]) -> str:
-    """Accuracy with its interval."""
-    if "accuracy" not in summary:
-        return MISSING
-    ends = {"low": summary.get("accuracy_low"), "high": summary.get("accuracy_high")}
-    return f"{percent(summary['accuracy'])} {percents(ends)}".rstrip()
-
-
-def by_site(rows: pd.DataFrame) -> tuple[list[str], list[tuple[str, list[Mapping[str, Any]]]]]:
-    """The roles of some attributions, and for every site its rows at these roles."""
-    roles = list(dict.fromkeys(rows["role"]))
-    found = ((site, own.to_dict("records")) for site, own in rows.groupby("site", sort=False))
-    return roles, [(site, [at(own, site, role) for role in roles]) for site, own in found]
-
-
-def run_values(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """What is compared of a run: how well it answers, and what is restored where."""
-    rows = _evidence_rows(summary)
-    site = look_up_site(evidence_sites([summary]))
-    places = parts_of_pair(rows, site)
-    best = places["value"]
-    values = {name: summary.get(name) for name in ("mixer", "width", "accuracy")}
-    values |= {f"accuracy_{end}": summary.get(f"accuracy_{end}") for end in ("low", "high")}
-    values |= {"floor": summary.get("floors", {}).get("best")}
-    for name, row in places.items():
-        values |= {f"@{name}": row["value"]}
-        values |= {f"@{name}_{end}": row.get(end) for end in ("low", "high")}
-    bound_at = best["role"] if best["role"] == "next_key" else None
-    return values | {"bound_at": bound_at} | {n: summary.get(n) for n in ("verdict", "layer")}
 
 
 def run_row(name: str, summary: Mapping[str, Any]) -> dict[str, str]:
@@ -109,22 +58,6 @@ def run_row(name: str, summary: Mapping[str, Any]) -> dict[str, str]:
 
 def _word(value: Any) -> str:
     return MISSING if value is None else str(value)
-
-
-def look_up_words(site: SitePath | None) -> tuple[str, str]:
-    """The layer of a `look_up_site` and the one before it in words, if they are known."""
-    if site is None:
-        return "a later layer", "an earlier layer"
-    return f"layer {site.layer}", f"layer {(site.layer or 1) - 1}"
-
-
-def evidence_sites(summaries: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The sites that the verdicts of some runs rest on."""
-    return [row["site"] for summary in summaries for row in _evidence_rows(summary)]
-
-
-def _evidence_rows(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return (summary.get("evidence") or {}).get("attributions", [])
 
 
 def show_runs(summaries: Mapping[str, Mapping[str, Any]]) -> None:
@@ -222,40 +155,6 @@ def show_pool(verdict: Verdict, learned: Mapping[str, bool]) -> None:
     console.print(_verdict_line(verdict), soft_wrap=True)
 
 
-def distractor(evidence: Mapping[str, Any]) -> str:
-    """The result of the control that replaces an uninvolved token, in words."""
-    row = evidence["distractor"]
-    if not row["documents"]:
-        return "distractor: no document has an uninvolved token to replace"
-    if pd.isna(row["value"]):
-        return "distractor: too little is taken by the pair's corruption to compare with"
-    taken = f"{number(row['value'])} {interval(row)}".strip()
-    return (
-        f"distractor: an uninvolved token replaced takes {taken} of what the pair's corruption "
-        f"takes ({row['documents']} documents)"
-    )
-
-
-def notes(evidence: Mapping[str, Any]) -> list[str]:
-    """Remarks on the numbers of a verdict, one line each."""
-    lines = []
-    if spans := evidence.get("thresholds"):
-        words = ", ".join(f"{name} {low:.2f} to {high:.2f}" for name, (low, high) in spans.items())
-        lines.append(f"the class stays as it is for thresholds {words}, each on its own")
-    if evidence.get("left_out"):
-        lines.append(
-            f"{evidence['left_out']} documents are left out: their pair is one token, or too near "
-            "to the question to tell"
-        )
-    if evidence.get("failed"):
-        lines.append(f"controls that failed: {', '.join(evidence['failed'])}")
-    if 1 < evidence.get("runs", 1) < FEWEST_RUNS:
-        lines.append(
-            f"{evidence['runs']} runs: intervals of fewer than {FEWEST_RUNS} may be too short"
-        )
-    return lines
-
-
 def probabilities(shares: Mapping[str, float]) -> str:
     """The probabilities of the classes that occur, the likeliest first."""
     order = sorted(shares.items(), key=lambda item: -item[1])
@@ -315,34 +214,6 @@ def _quantity(row: Mapping[str, Any]) -> list[str]:
         named.pop("component", None)
     texts = (v if isinstance(v, str) else f"{name} {v:g}" for name, v in named.items())
     return [text for text in texts if text]
-
-
-def readings(evidence: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The attributions that a verdict rests on, in words, with their controls."""
-    return [
-        {
-            "site": row["site"],
-            "role": ", ".join([row["role"], *_not_restored(row)]),
-            "attribution": number(row["value"]),
-            "interval": interval(row),
-            "untrained": number(row.get("untrained")),
-            "placebo": number(row.get("placebo")),
-            "reading": reading(row["low"], row["high"], row.get("direction", RESTORE)),
-        }
-        for row in evidence.get("attributions", [])
-    ]
-
-
-def _not_restored(row: Mapping[str, Any]) -> list[str]:
-    direction = row.get("direction", RESTORE)
-    return [] if direction == RESTORE else [direction]
-
-
-def site_words(path: str) -> str:
-    """A site as it is called in tables: ``layer 1 input``."""
-    site = SitePath.parse(path)
-    name = {"block_input": "input", "block_output": "output"}.get(site.component, site.component)
-    return name if site.layer is None else f"layer {site.layer} {name}"
 
 
 def output(**options: Any) -> Console:

@@ -5,12 +5,7 @@ import dataclasses
 import pandas as pd
 
 from mecheval_jax.reporting.terminal import tables
-from tests.support.reported_runs import (
-    DISTRACTOR,
-    VERDICT,
-    evidence_rows,
-    table_of,
-)
+from tests.support.reported_runs import DISTRACTOR, VERDICT, evidence_rows, table_of
 
 
 def test_interchange_is_printed(capsys):
@@ -39,14 +34,6 @@ def test_what_a_verdict_rests_on_is_printed_with_its_controls(capsys):
     assert any(line[:2] == ["distractor:", "an"] and "(37" in line for line in lines)
 
 
-def test_a_control_without_a_number_says_why():
-    """Catches a dash in the midst of a sentence."""
-    for absent in (None, float("nan")):
-        row = dict(DISTRACTOR, value=absent, low=absent, high=absent)
-        text = tables.distractor({"distractor": row})
-        assert text == "distractor: too little is taken by the pair's corruption to compare with"
-
-
 def test_a_pool_says_who_is_in_it(capsys):
     """Catches runs left out without a word."""
     evidence = {"attributions": evidence_rows()}
@@ -64,20 +51,6 @@ def test_a_grid_without_the_residual_stream_is_printed_too(capsys):
     assert "layer 1 mixer_output" in out
     assert "0.71" in out
     assert "verdict: none" in out
-
-
-def test_nothing_has_no_sign():
-    """Catches a difference of -0.0%, which looks like a loss."""
-    assert tables.percent(-0.0004) == "0.0%"
-    assert tables.percent(-0.0006) == "-0.1%"
-    assert tables.interval({"low": -0.0004, "high": 0.2}, tables.percent) == "[0.0%, 20.0%]"
-
-
-def test_an_interval_with_an_open_end():
-    """Catches an interval that is left out where one of its ends alone is not known."""
-    assert tables.interval({"low": None, "high": 1.5}) == "[-, 1.50]"
-    assert tables.interval({"low": 0.5, "high": float("nan")}) == "[0.50, -]"
-    assert tables.interval({"low": float("nan"), "high": None}) == tables.interval({}) == ""
 
 
 def test_of_what_the_values_of_analyses_are(capsys):

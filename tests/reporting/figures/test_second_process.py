@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from mecheval_jax import machine
-from mecheval_jax.reporting.figures import beside, drawing, saving, scales
+from mecheval_jax.reporting.figures import drawing, saving, scales, second_process
 from mecheval_jax.reporting.figures.look import Look, looking, styled
 from tests.support import forked
 
@@ -40,19 +40,19 @@ def end_itself(parent):
 
 def save_figures(folder, kill, look=LOOK):
     """Program of the tests: draws beside itself, and kills its helper between two figures."""
-    with looking(look), beside.writing():
-        beside.later(log, folder, "first")
+    with looking(look), second_process.writing():
+        second_process.later(log, folder, "first")
         saving.save(drawn(), folder, "one")
         if kill:
-            beside.later(end_itself, os.getpid())
+            second_process.later(end_itself, os.getpid())
         saving.picture(drawn(), folder, "two", "p", "a figure")
-        beside.later(log, folder, "last")
-    beside.later(log, folder, "after")
+        second_process.later(log, folder, "last")
+    second_process.later(log, folder, "after")
     log(folder, "program")
 
 
 def run(tmp_path, call):
-    code = f"from tests.reporting.figures import test_beside as t\nimport pathlib\n{call}"
+    code = f"from tests.reporting.figures import test_second_process as t\nimport pathlib\n{call}"
     return forked.start(["-c", code.replace("FOLDER", f"pathlib.Path({str(tmp_path)!r})")])
 
 
@@ -91,10 +91,10 @@ def test_the_layout_without_an_svg(tmp_path):
 def test_many_jobs(tmp_path):
     """Catches two processes that wait for one another, and finished jobs that are kept."""
     code = (
-        "with t.beside.writing():\n"
+        "with t.second_process.writing():\n"
         "    for _ in range(1000):\n"
-        "        t.beside.later(t.log, FOLDER, 'x' * 100)\n"
-        "    helper = t.beside._HELPER.get()\n"
+        "        t.second_process.later(t.log, FOLDER, 'x' * 100)\n"
+        "    helper = t.second_process._HELPER.get()\n"
         "assert not helper._owed\n"
         "assert helper._counted == 1000\n"
     )
@@ -104,7 +104,10 @@ def test_many_jobs(tmp_path):
 
 def test_an_error_is_the_programs(tmp_path):
     """Catches a file that could not be written and of which nobody hears."""
-    code = "with t.beside.writing():\n    t.beside.later(t.log, FOLDER / 'absent', 'name')\n"
+    code = (
+        "with t.second_process.writing():\n"
+        "    t.second_process.later(t.log, FOLDER / 'absent', 'name')\n"
+    )
     done = run(tmp_path, code + "print('unreached')")
     assert done.returncode == 1
     assert "FileNotFoundError" in done.stderr
@@ -115,8 +118,8 @@ def test_the_end_of_the_program_ends_the_helper(tmp_path):
     """Catches a process that waits for jobs of a program that was killed."""
     code = (
         "import os, signal\n"
-        "with t.beside.writing():\n"
-        "    t.beside.later(t.log, FOLDER, 'helper')\n"
+        "with t.second_process.writing():\n"
+        "    t.second_process.later(t.log, FOLDER, 'helper')\n"
         "    while not any(path.read_text() for path in FOLDER.glob('helper.txt')): pass\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
