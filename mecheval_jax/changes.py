@@ -13,7 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from mecheval_jax.errors import UserError, choose
+from mecheval_jax.errors import UserError, choose, shown
 from mecheval_jax.fields import KINDS, check_section, field_value, field_value_of_text, pythons_own
 from mecheval_jax.mixers.options import OPTIONS
 
@@ -38,7 +38,7 @@ def changed_sections(sections: Mapping[str, Any], change: Changes) -> tuple[Sect
         elif isinstance(there := changed[section][field], Mapping):
             changed[section][field] = {**there, option: value}
         else:
-            raise UserError(f"{section}.{field} is {there!r:.80}: give options by name")
+            raise UserError(f"{section}.{field} is {shown(there)}: give options by name")
         typed[str(path)] = value
     return changed, typed
 

@@ -12,7 +12,7 @@ from typing import Any
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
-from mecheval_jax.errors import UserError, choose, several
+from mecheval_jax.errors import UserError, choose, several, shown
 from mecheval_jax.evaluation.config import AnalysesConfig, EvaluationConfig
 from mecheval_jax.fields import built, check_section, field_value_of_text, types_of
 from mecheval_jax.files import hash_of
@@ -179,7 +179,7 @@ def _sections_of(config: ConfigDict | Mapping[str, Any]) -> Mapping[str, Any]:
     """The sections of a config, all of which are there."""
     sections = config.to_dict() if isinstance(config, ConfigDict) else config
     if not isinstance(sections, Mapping):
-        raise UserError(f"{config!r:.80} is no config: give {', '.join(SECTIONS)} by name")
+        raise UserError(f"{shown(config)} is no config: give {', '.join(SECTIONS)} by name")
     for section in SECTIONS:
         if section not in sections:
             raise UserError(

@@ -241,7 +241,7 @@ def check_values(kind: type, values: Mapping[str, Any], section: str) -> None:
 def check_section(name: str, values: Any) -> None:
     """Raise UserError if a section of a config is no mapping from the names of its fields."""
     if not isinstance(values, Mapping):
-        raise UserError(f"config section {name!r} is {values!r:.80}: give its fields by name")
+        raise UserError(f"config section {name!r} is {shown(values)}: give its fields by name")
 
 
 def built(kind: type, values: Any, section: str) -> Any:

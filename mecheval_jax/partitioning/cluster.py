@@ -8,7 +8,7 @@ import dataclasses
 import os
 import re
 
-from mecheval_jax.errors import UserError
+from mecheval_jax.errors import UserError, shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +63,8 @@ def _whole(variable: str, smallest: int) -> int:
     text = os.environ[variable]
     if not (text.isascii() and text.isdecimal() and smallest <= int(text[:10]) < 2**31):
         raise UserError(
-            f"{variable} is {text!r:.60}: a cluster gives a whole number from {smallest} there; "
-            "unset it, or give --processes=1 to run alone"
+            f"{variable} is {shown(text, 60)}: a cluster gives a whole number from {smallest} "
+            "there; unset it, or give --processes=1 to run alone"
         )
     return int(text)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from mecheval_jax.errors import UserError
+from mecheval_jax.errors import UserError, shown
 from mecheval_jax.mesh_axes import AXES, DATA, DOCUMENTS, FSDP, MODEL, AnyMesh
 
 REST = -1
@@ -59,7 +59,8 @@ def parse_mesh(text: str) -> tuple[int, int, int]:
     data, fsdp, model = ({DATA: REST, FSDP: 1, MODEL: 1} | given).values()
     if len(given) < len(parts) or data == 0 or min(fsdp, model) < 1:
         raise UserError(
-            f"mesh {text!r:.60}: devices along data, fsdp and model, as in 2,2,2 or fsdp=4,model=2"
+            f"mesh {shown(text, 60)}: devices along data, fsdp and model, as in 2,2,2 or "
+            "fsdp=4,model=2"
         )
     return data, fsdp, model
 

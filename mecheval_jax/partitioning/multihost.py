@@ -299,9 +299,8 @@ def raise_on_host_loss() -> Iterator[None]:
     except (UserError, Interrupted):
         raise
     except Exception as error:
-        text = str(error)
-        if is_multiprocess() and any(word in text for word in LOST):
-            raise HostLost(f"another host is gone ({' '.join(text.split())[:160]})") from error
+        if is_multiprocess() and any(word in str(error) for word in LOST):
+            raise HostLost(f"another host is gone ({one_line(error, 160)})") from error
         raise
 
 

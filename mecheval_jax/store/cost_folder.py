@@ -13,8 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from mecheval_jax.errors import UserError
-from mecheval_jax.files import read_json, read_table, write_json, write_table
+from mecheval_jax.files import damaged, read_json, read_table, write_json, write_table
 from mecheval_jax.store.folder import Folder
 from mecheval_jax.store.remedies import COSTS
 from mecheval_jax.store.row_selection import rows_with
@@ -72,10 +71,8 @@ class CostFolder(Folder):
         for name in (*table["model"], *table["against"]):
             if name not in known:
                 there = ", ".join(sorted(known)) or "no model"
-                raise UserError(
-                    f"{self.crossovers} is damaged: it names the model {name}, and "
-                    f"{self.costs.name} has {there}: {COSTS}"
-                )
+                why = f"it names the model {name}, and {self.costs.name} has {there}"
+                raise damaged(self.crossovers, why, COSTS)
         return table
 
     def read_machine(self) -> dict[str, Any]:

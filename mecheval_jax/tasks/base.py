@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array, Bool, Float, Int, Key
-from mecheval_jax.errors import UserError
+from mecheval_jax.errors import UserError, shown
 
 PAD, BOS, EOS = 0, 1, 2
 SPECIAL = ("<pad>", "<bos>", "<eos>")
@@ -317,7 +317,7 @@ def check_batch_size(batch_size: int) -> None:
         UserError: If there are none.
     """
     if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-        raise UserError(f"batch_size is {batch_size!r:.40}: it takes a whole number from 1")
+        raise UserError(f"batch_size is {shown(batch_size, 40)}: it takes a whole number from 1")
 
 
 def sample_distinct(

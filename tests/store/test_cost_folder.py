@@ -72,5 +72,5 @@ def test_a_model_without_costs_is_refused(column, tmp_path):
     with pytest.raises(UserError, match=r"names the model .*, and cost\.csv has no model"):
         folder.read_crossovers()
     folder.write_costs(costs())
-    with pytest.raises(UserError, match=r"names the model gru, and cost\.csv has x: remove it"):
+    with pytest.raises(UserError, match=r"names the model gru, and cost\.csv has x; remove it"):
         folder.read_crossovers()

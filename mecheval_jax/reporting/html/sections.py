@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from mecheval_jax.errors import UserError
+from mecheval_jax.errors import UserError, shown
 from mecheval_jax.evaluation.patching.effects import SMALLEST_GAP
 from mecheval_jax.evaluation.verdict.readings import look_up_site
 from mecheval_jax.files import damaged
@@ -115,7 +115,9 @@ def analyses(
         try:
             figure = draw(found)
         except FAULTS as error:  # of pandas or matplotlib
-            raise damaged(run.analysis(name), f"{error!r:.200}", written_by("evaluate")) from None
+            raise damaged(
+                run.analysis(name), f"{shown(error, 200)}", written_by("evaluate")
+            ) from None
         yield name, picture(figure, run.figures, name, f"{prefix}-{name}", name)
 
 

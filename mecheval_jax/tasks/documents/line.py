@@ -22,7 +22,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mecheval_jax.errors import UserError, choose
+from mecheval_jax.errors import UserError, choose, shown
 from mecheval_jax.tasks.base import DERIVED, PAIR
 from mecheval_jax.tasks.documents.spans import (
     CharacterSpan,
@@ -165,12 +165,12 @@ class LineFormat:
             raise BadLine([f"has no field 'text'{hint}"])
         text = record["text"]
         if not isinstance(text, str):
-            raise BadLine([f"has a 'text' that is no string: {text!r:.40}"])
+            raise BadLine([f"has a 'text' that is no string: {shown(text, 40)}"])
         if not _is_unicode(text):
             raise BadLine(["has a 'text' with half of a surrogate pair"])
         tokens = self.tokenizer.encode(text)
         if not tokens.symbols:
-            raise BadLine([f"has a 'text' without tokens: {text!r:.40}"])
+            raise BadLine([f"has a 'text' without tokens: {shown(text, 40)}"])
         symbols = list(tokens.symbols)
         return symbols, CharacterSpans(text, tokens), self._content(symbols)
 
@@ -211,7 +211,7 @@ class _Asking:
 
     def __init__(self, form: LineFormat, symbols: list[Symbol], places: Places, record: Any):
         if not isinstance(record, dict):
-            raise BadLine([f"is no JSON object: {record!r:.40}"])
+            raise BadLine([f"is no JSON object: {shown(record, 40)}"])
         self._form, self._symbols, self._places, self._record = form, symbols, places, record
         self._reasons: list[str] = []
 
@@ -264,7 +264,7 @@ class _Asking:
         """Places of the roles that the line names, by name."""
         named = self._record.get("roles", {})
         if not isinstance(named, dict):
-            self._reasons.append(f"roles are no JSON object: {named!r:.40}")
+            self._reasons.append(f"roles are no JSON object: {shown(named, 40)}")
             return {}
         spans = {}
         for name, place in named.items():
@@ -273,8 +273,8 @@ class _Asking:
                 continue
             if not name.isprintable() or not name or {" ", ","} & set(name):
                 self._reasons.append(
-                    f"role {name!r:.40}: a name takes printable characters, without white space "
-                    "and commas"
+                    f"role {shown(name, 40)}: a name takes printable characters, without white "
+                    "space and commas"
                 )
                 continue
             span = self._try(self._places.find, f"role {name!r}", place)
@@ -341,7 +341,7 @@ class _Asking:
             pieces, position = symbols[span.first : span.last + 1], span.first
         if pieces[0] == self._form.tokenizer.unknown:
             raise UserError(
-                f"the tokenizer does not know the answer {answer!r:.40}: its first token is "
+                f"the tokenizer does not know the answer {shown(answer, 40)}: its first token is "
                 f"{pieces[0]!r}, which stands for every unknown word"
             )
         if len(pieces) > 1 and not self._form.first_answer_token:

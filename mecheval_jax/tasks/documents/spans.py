@@ -4,7 +4,7 @@ import dataclasses
 from bisect import bisect_left, bisect_right
 from typing import Any, Protocol, runtime_checkable
 
-from mecheval_jax.errors import UserError
+from mecheval_jax.errors import UserError, shown
 from mecheval_jax.tasks.documents.tokenizers import Tokens
 
 
@@ -63,7 +63,7 @@ class CharacterSpans:
     def find(self, name: str, place: Any) -> CharacterSpan:
         """The tokens that a span covers."""
         if not isinstance(place, list) or len(place) != 2 or not all(map(is_whole, place)):
-            raise UserError(f"{name} is no span [start, stop]: {place!r:.40}")
+            raise UserError(f"{name} is no span [start, stop]: {shown(place, 40)}")
         start, stop = place
         label = f"{name} [{start}, {stop}]"
         if start < 0 or stop > len(self.text):
@@ -73,7 +73,7 @@ class CharacterSpans:
         first = bisect_right(self.tokens.stops, start)
         last = bisect_left(self.tokens.starts, stop) - 1
         if first > last:
-            raise UserError(f"{label} holds no token: {self.text[start:stop]!r:.40}")
+            raise UserError(f"{label} holds no token: {shown(self.text[start:stop], 40)}")
         for token in (first, last):
             self._check_whole(label, start, stop, token)
         return CharacterSpan(label, start, stop, first, last)
@@ -100,7 +100,7 @@ class TokenIndices:
     def find(self, name: str, place: Any) -> CharacterSpan:
         """The token at an index."""
         if not is_whole(place):
-            raise UserError(f"{name} is no index of a token: {place!r:.40}")
+            raise UserError(f"{name} is no index of a token: {shown(place, 40)}")
         label = f"{name} {place}"
         if not 0 <= place < self.size:
             raise UserError(f"{label} lies outside the document of {self.size} tokens")

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from mecheval_jax.errors import UserError, choose
+from mecheval_jax.errors import UserError, choose, shown
 from mecheval_jax.fields import Section
 from mecheval_jax.files import parse_json, read_text
 from mecheval_jax.forms import mismatch
@@ -323,7 +323,7 @@ def _symbol(word: str, terminals: int) -> int:
     """The symbol of a name such as ``t3`` or ``nt7``."""
     found = re.fullmatch(r"(nt|t)([0-9]{1,9})", word)
     if not found:
-        raise UserError(f"a rule has {word!r:.40}, which is no symbol such as 't3' or 'nt7'")
+        raise UserError(f"a rule has {shown(word, 40)}, which is no symbol such as 't3' or 'nt7'")
     number = int(found[2])
     if found[1] == "t" and number >= terminals:
         raise UserError(f"a rule has terminal {word} of {terminals}")
