@@ -253,7 +253,8 @@ def built(kind: type, values: Any, section: str) -> Any:
         section: Section of the config, for the message.
 
     Raises:
-        UserError: If a field is unknown, missing, or has a value that it does not take.
+        UserError: If the section is no mapping, or a field is unknown, missing, or has a value that
+            it does not take.
     """
     check_section(section, values)
     fields = {field.name: field for field in dataclasses.fields(kind)}
@@ -284,7 +285,7 @@ def _names_in(text: str) -> Sequence[str]:
 
 
 def between_commas(text: str) -> list[str]:
-    """Names between commas: of a hybrid, ``model.mixer``, the architectures of its layers."""
+    """Names between the commas of a text, such as the mixers of a hybrid, without white space."""
     return [name.strip() for name in text.split(",")]
 
 

@@ -282,9 +282,9 @@ def intervene(
     for name, given in {"sites": sites, "steps": steps}.items():
         if given == ():
             raise UserError(f"{name} is empty: name at least one, or leave it out")
+    kept = kept_steps(workdir)
     chosen: Sequence[int | None] = [None]
     if steps is not None:
-        kept = kept_steps(workdir)
         if steps == ("all",):
             chosen = kept
         else:

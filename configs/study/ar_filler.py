@@ -29,5 +29,5 @@ def runs(scale: str) -> Changes:
 
 
 def sweep() -> Changes:
-    """The study's grid."""
+    """Five seeds at two widths."""
     return runs("full")

@@ -7,9 +7,10 @@ Question: which architectures recall, and by which mechanism?
 
 A fixed set of 100,032 documents (3,126 batches of 32) is replayed 16 times, 50,016 steps;
 ``fresh=True`` draws new documents at every step instead. Only attention has learned
-positions, and at rates of 1e-2 and more none. Expected at width 64 (the study, best learning rate):
-attention 100 %, based 99.06 %, mamba 80.62 %. By the step times of ``docs/benchmarks.md`` on two
-CPU cores: 3 minutes for attention, 2 for based, 9 for mamba; more than twice that on slower ones.
+positions, and not even attention at rates of 1e-2 and more. Expected at width 64 (the study, best
+learning rate): attention 100 %, based 99.06 %, mamba 80.62 %. By the step times of
+``docs/benchmarks.md`` on two CPU cores: 3 minutes for attention, 2 for based, 9 for mamba; more
+than twice that on slower ones.
 """
 
 from ml_collections import ConfigDict

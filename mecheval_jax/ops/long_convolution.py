@@ -121,7 +121,7 @@ def toeplitz(filter: Float[Array, "length channels"]) -> Float[Array, "length le
 
 
 def _toeplitz(x: Array, filter: Array) -> Array:
-    return jnp.einsum("lsd,bsd->bld", toeplitz(filter[: x.shape[1]]), x)
+    return jnp.einsum("lsd,bsd->bld", toeplitz(filter), x)
 
 
 def _fft(x: Array, filter: Array, channels: str | None) -> Array:

@@ -44,7 +44,7 @@ def over_tokens(
             that gives the next state and what is kept.
         start: State before the first token.
         parts: Trees of arrays [batch, length, ...].
-        leading: Arrays [length, ...] that documents share, such as the indices of tokens.
+        leading: Arrays [length, ...] that documents share, such as the indices of tokens; or None.
         reverse: Whether the loop goes from the last token to the first.
     """
     by_time = jax.tree.map(lambda part: jnp.moveaxis(part, 1, 0), parts)

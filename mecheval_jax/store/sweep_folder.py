@@ -111,7 +111,7 @@ class GroupStatus:
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds until the last step at the present rate; None if it does not run, or has none."""
+        """Seconds until the last step at the present rate; None without one, or if nothing runs."""
         runs = self.state == "running" and self.rate > 0
         return (self.steps - self.step) * self.training / self.rate if runs else None
 

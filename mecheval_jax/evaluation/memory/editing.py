@@ -172,7 +172,8 @@ def editing_rows(subject: Subject) -> Iterator[dict[str, Any]]:
     compared = closed_form_error(subject, asking(batch, 0), place)
     if compared is not None:
         error, documents = compared
-        ends = {"value": error, "low": None, "high": None, "documents": documents}
+        ends = dict.fromkeys(("low", "high", "p_value"))
+        ends |= {"value": error, "documents": documents}
         yield row("none", "edited", "closed_form_error", ends)
 
 

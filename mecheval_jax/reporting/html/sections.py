@@ -115,9 +115,7 @@ def analyses(
         try:
             figure = draw(found)
         except FAULTS as error:  # of pandas or matplotlib
-            raise damaged(
-                run.analysis(name), f"{shown(error, 200)}", written_by("evaluate")
-            ) from None
+            raise damaged(run.analysis(name), shown(error, 200), written_by("evaluate")) from None
         yield name, picture(figure, run.figures, name, f"{prefix}-{name}", name)
 
 

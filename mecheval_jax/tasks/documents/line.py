@@ -170,7 +170,7 @@ class LineFormat:
             raise BadLine(["has a 'text' with half of a surrogate pair"])
         tokens = self.tokenizer.encode(text)
         if not tokens.symbols:
-            raise BadLine([f"has a 'text' without tokens: {shown(text, 40)}"])
+            raise BadLine([f"has a 'text' without tokens: {text!r:.40}"])
         symbols = list(tokens.symbols)
         return symbols, CharacterSpans(text, tokens), self._content(symbols)
 
@@ -273,7 +273,7 @@ class _Asking:
                 continue
             if not name.isprintable() or not name or {" ", ","} & set(name):
                 self._reasons.append(
-                    f"role {shown(name, 40)}: a name takes printable characters, without white "
+                    f"role {name!r:.40}: a name takes printable characters, without white "
                     "space and commas"
                 )
                 continue

@@ -73,7 +73,7 @@ class CharacterSpans:
         first = bisect_right(self.tokens.stops, start)
         last = bisect_left(self.tokens.starts, stop) - 1
         if first > last:
-            raise UserError(f"{label} holds no token: {shown(self.text[start:stop], 40)}")
+            raise UserError(f"{label} holds no token: {self.text[start:stop]!r:.40}")
         for token in (first, last):
             self._check_whole(label, start, stop, token)
         return CharacterSpan(label, start, stop, first, last)

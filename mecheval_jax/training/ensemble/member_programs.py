@@ -40,8 +40,7 @@ class MemberPrograms(Programs):
     Args:
         ensemble: The runs.
         mesh: Mesh of `training.ensemble.mesh.member_mesh`.
-        strategy: Strategy that computes the members; all of a device by one vmap if None, of which
-            `with_strategy` makes others.
+        strategy: Strategy that computes the members; if None, one vmap over all of a device.
     """
 
     def __init__(self, ensemble: Ensemble, mesh: Mesh, strategy: Strategy | None = None):
@@ -60,7 +59,7 @@ class MemberPrograms(Programs):
         """The same ensemble, computed by another strategy; training steps are compiled once."""
         other = copy.copy(self)
         other.strategy = strategy
-        for kept in ("_birth", "evaluation"):  # cached properties that the strategy turned
+        for kept in ("_birth", "evaluation"):  # made by the strategy before
             other.__dict__.pop(kept, None)
         return other
 

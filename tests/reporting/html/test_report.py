@@ -136,7 +136,7 @@ def test_folders_of_different_tasks_and_damaged_ones(tmp_path, capsys):
     html = report.write([str(one) for one in folders], str(tmp_path / "out")).read_text()
     words = words_of(html)
     assert "These runs have 2 different tasks" in words
-    assert "1 part is left out" in words
+    assert "1 thing is left out" in words
     assert "broken: " in words
     shown = tables_of(html)
     assert [row[0][1] for row in shown["comparison0_runs"][1:]] == ["a", "b"]
@@ -221,7 +221,7 @@ def test_a_cell_that_is_empty_is_damage(tmp_path, column):
     with pytest.raises(UserError, match=rf"interchange.csv is damaged.*a row without its {column}"):
         report.write([str(folders[1])])
     words = words_of(report.write([str(one) for one in folders], str(tmp_path / "out")).read_text())
-    assert "1 part is left out" in words
+    assert "1 thing is left out" in words
 
 
 def test_names_that_are_no_unicode(tmp_path):
@@ -256,7 +256,7 @@ def test_of_several_runs_a_damaged_table_leaves_one_out(tmp_path, name):
     (folders[1] / name).parent.mkdir(exist_ok=True)
     (folders[1] / name).write_text("x\n")
     words = words_of(report.write([str(one) for one in folders], str(tmp_path / "out")).read_text())
-    assert "1 part is left out" in words
+    assert "1 thing is left out" in words
     assert f"{name.rpartition('/')[2]} is damaged" in words
     assert "1 run compared" in words
     assert "recalls by induction" in words
@@ -345,7 +345,7 @@ def test_one_damaged_file_of_a_sweep_is_named_and_the_rest_shown(
         path.unlink()
         if kept is not None:
             path.write_bytes(kept)
-    assert "1 part is left out" in words
+    assert "1 thing is left out" in words
     assert f"{name.rpartition('/')[2]} is damaged" in words.replace(
         "config.json:", "config.json is damaged"
     )
