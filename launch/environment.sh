@@ -6,15 +6,16 @@ PYTHON="${PYTHON:-python3}"
 
 install_requirements() {
     local requirements="$1" stamp
-    # The last file that venv writes: without it the making was broken off.
-    if [ ! -f .venv/bin/activate ]; then
+    # The last file that venv writes is activate: without it the making was broken off. The python
+    # is a link, whose end may have been removed.
+    if [ ! -f .venv/bin/activate ] || [ ! -x .venv/bin/python ]; then
         "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
             echo "error: $("$PYTHON" --version 2>&1) is too old: Python 3.11 or newer is needed;" \
                 "PYTHON=/path/to/python chooses another" >&2
             exit 2
         }
         echo "making a virtual environment in .venv"
-        "$PYTHON" -m venv .venv
+        "$PYTHON" -m venv --clear .venv
     fi
     # shellcheck disable=SC1091
     source .venv/bin/activate

@@ -13,7 +13,8 @@ case "${1:-}" in
 *) workdir="$PWD/$1" ;;
 esac
 cd "$(dirname "$0")/.."
-smoke="${SMOKE:+,smoke=True}"
+smoke=""
+[ "${SMOKE:-0}" = 0 ] || smoke=",smoke=True"
 # shellcheck source=launch/environment.sh
 source launch/environment.sh
 install_requirements requirements.txt

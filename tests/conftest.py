@@ -10,7 +10,6 @@ import importlib
 import os
 
 from tests.support import annotations, compilation
-from tools.long_tests import FILE, function_of
 
 # jax reads them when it is imported, and so do the programs that tests start.
 os.environ.update(compilation.settings())
@@ -50,13 +49,6 @@ LONGEST = (
 """Files that take the most time, the longest first."""
 
 
-LONG = frozenset(FILE.read_text().split())
-"""Functions whose tests take seconds, ``package/test_module.py::test_name``: they are ``long``.
-
-`tools.long_tests` writes the file from what was measured.
-"""
-
-
 def pytest_sessionstart(session):
     """Prepare a process that runs tests, which that of ``-n`` itself does not."""
     if session.config.getoption("dist", "no") == "no":
@@ -68,9 +60,16 @@ def pytest_sessionstart(session):
 
 @pytest.hookimpl(tryfirst=True)  # before tests are left out by their marks
 def pytest_collection_modifyitems(items):
-    """Start the longest files first, so that no core waits for the last of them."""
+    """Mark the tests that take seconds, and start the longest files first.
+
+    No core waits for the last file then. `tools.long_tests` writes the names of long tests, from
+    what was measured; with it modules of the package are imported, which must be checked, too.
+    """
+    from tools.long_tests import FILE, function_of
+
+    known = frozenset(FILE.read_text().split())
     for item in items:
-        if function_of(item.nodeid) in LONG:
+        if function_of(item.nodeid) in known:
             item.add_marker("long")
     rank = {str(compilation.ROOT / "tests" / name): i for i, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(str(item.path), len(LONGEST)))

@@ -43,4 +43,7 @@ def long_functions(lines: Iterable[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    write_text(FILE, "\n".join([*long_functions(sys.stdin), ""]))
+    found = long_functions(sys.stdin)
+    if not found:
+        sys.exit("error: no durations of long tests are in what was read: is it pytest's output?")
+    write_text(FILE, "\n".join([*found, ""]))

@@ -27,6 +27,9 @@ from tools.blocks import put_block, table_lines
 if TYPE_CHECKING:
     from tests.support.planted_kinds import Kind
 
+# Compiled as tests are, since each program runs briefly; jax reads it when it is imported.
+os.environ.update(compilation.settings())
+
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the lines.", required=True)
 SEEDS = flags.DEFINE_integer("seeds", 200, "Models of each kind.", lower_bound=0)
 NAMES = flags.DEFINE_list("kinds", [], "Kinds to judge; all if empty.")
@@ -101,7 +104,6 @@ def table_of(counts: Mapping[str, Counter[str]]) -> Iterable[str]:
 
 def main():
     """Run the program."""
-    os.environ.update(compilation.settings())  # compiled as tests are: each program runs briefly
     compilation.trace_quickly()
     from mecheval_jax.console import say
     from mecheval_jax.errors import choose

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from mecheval_jax.benchmarks.measured import TIMES, Measured, one
 from mecheval_jax.benchmarks.training import whole_step
+from mecheval_jax.errors import UserError
 from mecheval_jax.files import read_json
 from mecheval_jax.mixers.architectures import positions_of
 from mecheval_jax.models.language_model import ModelConfig
@@ -61,8 +62,15 @@ def sweep_as_one_program() -> Iterator[Measured]:
 
 
 def _run(arguments: Sequence[str]) -> None:
-    """Run a Python module in a separate process."""
-    subprocess.run([sys.executable, "-m", *arguments], capture_output=True, check=True)
+    """Run a Python module in a separate process.
+
+    Raises:
+        UserError: If it fails, with its last line.
+    """
+    done = subprocess.run([sys.executable, "-m", *arguments], capture_output=True, text=True)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise UserError(f"{arguments[0]} fails: {said[-1]}")
 
 
 def _train(workdir: pathlib.Path, seed: int, steps: int) -> None:

@@ -122,6 +122,7 @@ def _start(arguments: Mapping[str, Any], timeout: int, *, may_be_alone: bool) ->
 
     Raises:
         HostsMissing: If the other processes do not connect, or cannot be found.
+        UserError: If jax has begun before.
     """
     failure: list[Exception] = []
 
@@ -145,6 +146,11 @@ def _start(arguments: Mapping[str, Any], timeout: int, *, may_be_alone: bool) ->
         return
     if may_be_alone and isinstance(failure[0], ValueError):  # "... must be defined"
         return
+    if "must be called before" in str(failure[0]):
+        raise UserError(
+            "a config file computes with jax as it is read, before the processes have met; numpy, "
+            "or a function that is called later, can be used there"
+        )
     raise HostsMissing(
         f"the other processes cannot be found ({failure[0]}): give --coordinator=host:port (and "
         "--processes and --process_id, where no cluster numbers them), or --processes=1 to run on "

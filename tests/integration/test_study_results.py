@@ -10,7 +10,6 @@ from configs import recall
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import read_json
 from mecheval_jax.study.collected import missing
-from mecheval_jax.study.plans import on_split
 from mecheval_jax.study.results import config_hash, config_values, table_of
 from mecheval_jax.study.tables import hashes_of, members_of, read_table, read_tables, write_table
 from mecheval_jax.sweeps.plan import plan, plan_of
@@ -69,21 +68,31 @@ def test_probabilities_in_the_prose_are_those_of_claims():
     assert quoted
 
 
+@pytest.fixture(scope="module")
+def incomplete():
+    """Names of tables whose sweeps have members in no table."""
+    return {line.partition(":")[0] for line in missing(KEPT)}
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """Hashes of the configs of all members in the tables."""
+    every = read_tables([KEPT])
+    return set(every["config_hash"][every["split"] == "test"])
+
+
 @pytest.mark.parametrize("table", sorted(KEPT.glob("*.csv")), ids=lambda path: path.stem)
-def test_members_are_of_the_sweep_beside_them(table):
+def test_members_are_of_the_sweep_beside_them(table, incomplete, trained):
     """Catches rows that this program would not find again, and a config that is not theirs."""
     config = table.with_suffix(".json")
     sweep = plan_of(read_json(config), config)
     rows = read_table(table)
     members = members_of(sweep.groups)
     for split in ("test", "dev"):  # of held-out pairs, members are measured on both
-        known = {config_hash(on_split(member, split)) for member in members}
+        known = {config_hash(member.with_evaluation(split=split)) for member in members}
         assert set(rows["config_hash"][rows["split"] == split]) <= known
     assert table.stat().st_size < 1_000_000
-    incomplete = {line.partition(":")[0] for line in missing(KEPT)}
     # A member may stand in the table of another sweep.
-    every = read_tables([KEPT])
-    trained = set(every["config_hash"][every["split"] == "test"])
     assert (table.stem in incomplete) == (not set(hashes_of(sweep.groups)) <= trained)
 
 

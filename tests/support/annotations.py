@@ -7,6 +7,7 @@ seventh of the tests' time. Here a check is compiled once for each place in the 
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,8 @@ _checks: dict[Any, Callable] = {}
 
 def install() -> None:
     """Check the package from here on; it must not be imported yet."""
+    if "mecheval_jax" in sys.modules:
+        raise RuntimeError("mecheval_jax is imported: annotations of its modules go unchecked")
     jaxtyping.install_import_hook("mecheval_jax", "beartype.beartype")
     jaxtyping.jaxtyped = checked
 
