@@ -51,15 +51,21 @@ def writing() -> Iterator[None]:
 def later(work: Callable[..., object], *arguments: Any) -> None:
     """Call a function: in the second process in a block of `writing`, else here and now.
 
+    What cannot be pickled is done here, too, such as a figure of which matplotlib keeps a function
+    (labels of bars have one).
+
     Args:
         work: Function of a module, whose result is not needed.
-        *arguments: Its arguments, which can be pickled; later changes to them have no effect.
+        *arguments: Its arguments; later changes to them have no effect.
     """
-    helper = _HELPER.get(None)
-    if helper is None:
+    helper, job = _HELPER.get(None), None
+    if helper is not None:
+        with contextlib.suppress(pickle.PicklingError, AttributeError, TypeError):
+            job = pickle.dumps((work, arguments))
+    if helper is None or job is None:
         work(*arguments)
     else:
-        helper.take(pickle.dumps((work, arguments)))
+        helper.take(job)
 
 
 class _Helper:

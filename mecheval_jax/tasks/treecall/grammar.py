@@ -297,7 +297,9 @@ def _read(values: Any) -> Grammar:
         terminals=terminals,
         levels=tuple(values["max_depths"][name] for name in names),
         rules=tuple(
-            tuple(tuple(_symbol(word, terminals) for word in rule) for rule in rules[name])
+            tuple(
+                tuple(_symbol(word, terminals) for word in rule) for rule in values["rules"][name]
+            )
             for name in names
         ),
         rule_probabilities=tuple(tuple(map(float, values["rule_probs"][name])) for name in names),

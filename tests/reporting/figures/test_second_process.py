@@ -51,6 +51,15 @@ def save_figures(folder, kill, look=LOOK):
     log(folder, "program")
 
 
+@styled
+def save_bars(folder):
+    """Draw a figure of which matplotlib keeps a function that cannot be pickled."""
+    with looking(WITHOUT_SVG), second_process.writing():
+        figure, axes = drawing.one_axes(3.0, 2.0)
+        axes.bar_label(axes.barh([0], [1.0]), ["one"])
+        saving.save(figure, folder, "bars")
+
+
 def run(tmp_path, call):
     code = f"from tests.reporting.figures import test_second_process as t\nimport pathlib\n{call}"
     return forked.start(["-c", code.replace("FOLDER", f"pathlib.Path({str(tmp_path)!r})")])
@@ -131,3 +140,10 @@ def test_the_end_of_the_program_ends_the_helper(tmp_path):
         signal.sigtimedwait([], 0.05)
     else:
         pytest.fail(f"{helper} is still there")
+
+
+def test_a_figure_that_cannot_be_handed_over(tmp_path):
+    """Catches a report that ends in a traceback over the labels of bars."""
+    done = run(tmp_path, "t.save_bars(FOLDER)")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "bars.pdf").stat().st_size > 1000
