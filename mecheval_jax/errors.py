@@ -80,6 +80,10 @@ class Interrupted(Exception):
     """
 
 
+class TimeIsOver(Interrupted):
+    """The time that a program was given is over; no signal came."""
+
+
 class Stopped(Interrupted):
     """SIGTERM or Ctrl-C came when there was nothing to save."""
 

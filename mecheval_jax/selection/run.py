@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from mecheval_jax import costs
 from mecheval_jax.console import say
-from mecheval_jax.errors import Interrupted, UserError, one_line
+from mecheval_jax.errors import TimeIsOver, UserError, one_line
 from mecheval_jax.evaluation.subject import documents_of
 from mecheval_jax.evaluation.verdict.measurement import why_not_judged
 from mecheval_jax.machine import is_out_of_memory
@@ -124,12 +124,9 @@ def _trained(sweep: Sweep, folder: ChoiceFolder, options: Options, clock: Deadli
     Raises:
         Interrupted: If SIGTERM or Ctrl-C came.
     """
-    until = clock.until(TRAINING_SHARE)
     try:
-        return run_sweep(sweep, folder.path, options, until=until)
-    except Interrupted:
-        if until is None or time.monotonic() < until:
-            raise
+        return run_sweep(sweep, folder.path, options, until=clock.until(TRAINING_SHARE))
+    except TimeIsOver:
         say("the time for training is over: going on with what is finished")
         collect(folder)
         return SweepOutcome(_failures(sweep, folder))

@@ -62,12 +62,13 @@ def run_sweep(
         groups: Groups to run, from `Sweep.chosen`; all if None.
         retries: How often a group that fails is run again. With several processes it is not: all of
             them end, and their launcher starts them again.
-        until: Time of `time.monotonic` from which on it is as if SIGTERM had come; None for never.
+        until: Time of `time.monotonic` from which on it saves and ends; None for never.
 
     Raises:
         UserError: If the workdir is another sweep's, or a group could not run because of a user's
             mistake.
         Interrupted: If SIGTERM or Ctrl-C came, and what was trained is saved; or a process is gone.
+        TimeIsOver: If `until` has come, likewise.
     """
     # All groups are checked before the first is trained.
     folder, plans = SweepFolder(workdir), sweep.groups if groups is None else groups

@@ -10,7 +10,7 @@ from typing import Any
 
 from jax.experimental import multihost_utils
 
-from mecheval_jax.errors import Interrupted
+from mecheval_jax.errors import Interrupted, TimeIsOver
 from mecheval_jax.partitioning.multihost import is_multiprocess
 
 # Several processes agree through jax on the number of the stop at which all of them end. No number
@@ -42,6 +42,10 @@ class Preemption:
     Args:
         until: Time of `time.monotonic` from which on a single process is to end without a signal;
             None for never.
+
+    Raises:
+        TimeIsOver: At the end of the context, in place of another `Interrupted`, if that time has
+            come, and no signal.
     """
 
     def __init__(self, until: float | None = None):
@@ -56,10 +60,12 @@ class Preemption:
                     self._before[number] = signal.signal(number, self._note)
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         for number, handler in self._before.items():
             if handler is not None:  # as one has that was not set from Python
                 signal.signal(number, handler)
+        if isinstance(error, Interrupted) and self._is_over and not self._noted:
+            raise TimeIsOver(str(error)) from error
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT:
@@ -73,4 +79,8 @@ class Preemption:
         """Whether to save and end now; every process has to ask equally often."""
         if is_multiprocess():
             return multihost_utils.reached_preemption_sync_point(next(_stops))
-        return self._noted or (self._until is not None and time.monotonic() >= self._until)
+        return self._noted or self._is_over
+
+    @property
+    def _is_over(self) -> bool:
+        return self._until is not None and time.monotonic() >= self._until

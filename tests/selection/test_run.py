@@ -7,7 +7,7 @@ import time
 import pytest
 
 from configs import documents
-from mecheval_jax.errors import Stopped, UserError
+from mecheval_jax.errors import Stopped, TimeIsOver, UserError
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.fields import LARGEST_SEED
 from mecheval_jax.files import read_json, read_table
@@ -164,7 +164,7 @@ def test_groups_that_failed_before_the_time_was_over_are_told(planned, asked, mo
     def stopped(sweep, path, *_, **__):
         failed = GroupStatus(state="failed", error="no such device")
         planned.group(sweep.groups[0].name).write_status(failed)
-        raise Stopped
+        raise TimeIsOver
 
     monkeypatch.setattr(run, "run_sweep", stopped)
     made = run.choose_architecture(dataclasses.replace(asked, budget=1e-3), planned.path)
@@ -231,7 +231,7 @@ def test_a_measurement_without_memory_is_left_out(planned, asked, capsys):
         run._measured(broken, planned, sweep, clock)
 
 
-@pytest.mark.parametrize("budget", [None, 3600.0])
+@pytest.mark.parametrize("budget", [None, 3600.0, 1e-3])
 def test_sigterm_is_no_end_of_a_budget(planned, asked, budget, monkeypatch):
     """Catches a stopped program that goes on for minutes, with advice on half a table."""
 

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from mecheval_jax.errors import Interrupted, Stopped, TimeIsOver
 from mecheval_jax.training.preemption import Preemption
 
 
@@ -66,3 +67,18 @@ def test_a_time_is_as_good_as_a_signal():
     with Preemption(time.monotonic() + 3600) as later, Preemption(time.monotonic()) as now:
         assert not later.requested()
         assert now.requested()
+
+
+def test_a_time_that_is_over_is_told_from_a_signal():
+    """Catches a program told to end that goes on with what is left of its budget."""
+    with pytest.raises(TimeIsOver, match="saved"), Preemption(time.monotonic()):
+        raise Interrupted("saved")
+    with pytest.raises(Stopped), Preemption(time.monotonic() + 3600):
+        raise Stopped
+
+    def told():
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise Stopped
+
+    with pytest.raises(Stopped), Preemption(time.monotonic()):
+        told()
