@@ -267,4 +267,4 @@ def test_an_environment_that_was_not_finished_is_made_again(tmp_path):
     made.chmod(0o755)
     script = f"PYTHON={made}; source {LAUNCH / 'environment.sh'}; install_requirements none.txt"
     subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True)
-    assert (tmp_path / "made.txt").read_text() == "-m venv .venv\n"
+    assert (tmp_path / "made.txt").read_text() == "-m venv --clear .venv\n"
