@@ -277,11 +277,15 @@ def intervene(
         UserError: If there is no trained run, a site, role, corruption, direction or step is
             unknown, or a list of them is empty.
     """
-    # The checkpoints that are meant: the newest, all, or those of the given steps.
+    # Everything is checked before the folder is locked.
     sites, steps = (None if given is None else several(given) for given in (sites, steps))
     for name, given in {"sites": sites, "steps": steps}.items():
         if given == ():
             raise UserError(f"{name} is empty: name at least one, or leave it out")
+    folder = RunFolder(workdir)
+    experiment = folder.experiment().with_evaluation(**changes)
+    experiment.evaluation.check_against(experiment.task)
+    # The checkpoints that are meant: the newest, all, or those of the given steps.
     kept = kept_steps(workdir)
     chosen: Sequence[int | None] = [None]
     if steps is not None:
@@ -290,10 +294,6 @@ def intervene(
         else:
             valid = {str(step): step for step in kept}
             chosen = sorted({valid[choose("step", str(step), valid)] for step in steps})
-    # Everything is checked before the folder is locked.
-    folder = RunFolder(workdir)
-    experiment = folder.experiment().with_evaluation(**changes)
-    experiment.evaluation.check_against(experiment.task)
     with folder.lock("interventions"):
         return _intervene(folder, experiment, sites, chosen)
 

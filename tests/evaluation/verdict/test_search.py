@@ -30,7 +30,7 @@ def test_the_documents_are_those_that_were_judged():
     """Catches documents in which a convolution could have joined the pair, or fetched it."""
     evaluation = EvaluationConfig(documents=16, corruptions=("key",), resamples=50)
     subject = planted.lively_subject("mamba", evaluation)
-    _, _, present = search._restored(subject, subject.params, ("block_1/block_input",))
+    _, _, present = search._restored(subject, ("block_1/block_input",))
     found = geometry(subject.task, subject.batch)
     judged = found.apart(nearest(subject.config, subject.task.usual_length)).applies
     assert judged.sum() < found.applies.sum()
