@@ -172,9 +172,8 @@ def editing_rows(subject: Subject) -> Iterator[dict[str, Any]]:
     compared = closed_form_error(subject, asking(batch, 0), place)
     if compared is not None:
         error, documents = compared
-        ends = dict.fromkeys(("low", "high", "p_value"))
-        ends |= {"value": error, "documents": documents}
-        yield row("none", "edited", "closed_form_error", ends)
+        known = {"value": error, "low": None, "high": None, "p_value": None}
+        yield row("none", "edited", "closed_form_error", known | {"documents": documents})
 
 
 def edit(subject: Subject, batch: Batch, place: MemoryPlace, pairs: int) -> dict[str, Array]:

@@ -87,7 +87,7 @@ class Surgery:
 
     def tokens(self, at: Int[Array, " documents"]) -> Int[Array, "documents tokens"]:
         """Tokens whose values the write of one token of each document holds."""
-        layer = SitePath.parse(self.place.site).layer or 0
+        layer = self.place.layer
         reach = reach_of(self.model.config.build_mixer(layer)) or {}
         found = at[:, None] - jnp.arange(int(reach.get(WRITE, 0)) + 1)[None]
         return jnp.where((at >= 0)[:, None], found, ABSENT)

@@ -26,6 +26,7 @@ CLASSES = (
     NOT_LEARNED,
     UNDECIDED,
 )
+UNDECIDED_INDEX = CLASSES.index(UNDECIDED)
 
 ShareKey = tuple[str, int, str, str]
 """Kind of place, layer, direction and set."""
@@ -155,7 +156,7 @@ class Cases:
 def classify(facts: Facts, limits: Thresholds = Thresholds()) -> Cases:
     """Apply the rule to every case."""
     count, layers = len(facts.learned), facts.layers
-    cases = Cases(np.full(count, CLASSES.index(UNDECIDED)), np.full(count, -1))
+    cases = Cases(np.full(count, UNDECIDED_INDEX), np.full(count, -1))
     everywhere, cuts = np.ones(count, bool), range(layers - 1, 0, -1)
     substantial, restored = limits.substantial, limits.restored
     cases.settle(~facts.learned, NOT_LEARNED, NOT_LEARNED)

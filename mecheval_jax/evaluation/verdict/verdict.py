@@ -42,9 +42,6 @@ from mecheval_jax.tasks.scoring import MEASURES
 
 NO_BINDING = "none"
 
-UNDECIDED_INDEX = rule.CLASSES.index(rule.UNDECIDED)
-"""Index of the class of runs on which the rule does not decide."""
-
 GUARD = 0.999
 """Confidence with which the accuracy must lie above the floor. At 95 %, a heuristic as good as the
 floor would pass for a mechanism in one of forty runs."""
@@ -179,7 +176,7 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
         elsewhere=step[1] if step[0] == "unlocated" else None,
     )
     layers = replicates["probability"].layer
-    pairs = zip(classes, np.where(classes == UNDECIDED_INDEX, -1, layers), strict=True)
+    pairs = zip(classes, np.where(classes == rule.UNDECIDED_INDEX, -1, layers), strict=True)
     return verdict, [rule.label(rule.CLASSES[index], int(at)) for index, at in pairs]
 
 
@@ -245,7 +242,7 @@ def _estimates(evidence: Evidence, measure: str, bootstrap: Bootstrap) -> list[E
 def _both(verdicts: Iterable[np.ndarray]) -> np.ndarray:
     """The class that both measures give; undecided if they differ."""
     first, second = verdicts
-    return np.where(first == second, first, UNDECIDED_INDEX)
+    return np.where(first == second, first, rule.UNDECIDED_INDEX)
 
 
 def _agreed(point: dict[str, rule.Cases]) -> tuple[str, int, tuple[str, int], str]:
@@ -257,7 +254,7 @@ def _agreed(point: dict[str, rule.Cases]) -> tuple[str, int, tuple[str, int], st
     if first.verdict[0] == second.verdict[0]:
         return rule.CLASSES[first.verdict[0]], int(first.layer[0]), first.reason, MEASURES[0]
     for measure, case in point.items():
-        if case.verdict[0] == UNDECIDED_INDEX:
+        if case.verdict[0] == rule.UNDECIDED_INDEX:
             return rule.UNDECIDED, -1, case.reason, measure
     return rule.UNDECIDED, -1, ("measures_differ", -1), MEASURES[0]
 

@@ -169,7 +169,7 @@ class LineFormat:
         if not _is_unicode(text):
             raise BadLine(["has a 'text' with half of a surrogate pair"])
         tokens = self.tokenizer.encode(text)
-        if not tokens.symbols:
+        if not tokens.symbols:  # of white space, which `shown` would not keep
             raise BadLine([f"has a 'text' without tokens: {text!r:.40}"])
         symbols = list(tokens.symbols)
         return symbols, CharacterSpans(text, tokens), self._content(symbols)

@@ -73,6 +73,7 @@ class CharacterSpans:
         first = bisect_right(self.tokens.stops, start)
         last = bisect_left(self.tokens.starts, stop) - 1
         if first > last:
+            # Often white space, which `shown` would not keep.
             raise UserError(f"{label} holds no token: {self.text[start:stop]!r:.40}")
         for token in (first, last):
             self._check_whole(label, start, stop, token)
