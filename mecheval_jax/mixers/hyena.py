@@ -63,8 +63,7 @@ class Hyena(nn.Module):
         declare(self)
         thirds = (self.width,) * 3
         self.in_proj = Projection(self.width, thirds, True, initializers.dense)
-        if self.kernel:
-            self.short_conv = ShortConvolution(3 * self.width, self.kernel)
+        self.short_conv = ShortConvolution(3 * self.width, self.kernel)
         self.filter = SineFilter(self.width, self.max_length, self.order)
         self.D = self.param("D", nn.initializers.normal(1.0), (self.width,))
         self.out_proj = nn.Dense(self.width, kernel_init=initializers.into_residual(self.layers))
@@ -76,10 +75,9 @@ class Hyena(nn.Module):
     def _convolved(self, x: Array) -> list[Array]:
         """x1, x2 and v of all tokens, after the short convolution."""
         if apart(self.width, self.conv_input, self.conv_output):
-            parts = self.in_proj.parts(x)
-            return self.short_conv.parts(parts, (MODEL,) * 3) if self.kernel else parts
+            return self.short_conv.parts(self.in_proj.parts(x), (MODEL,) * 3)
         u = self.conv_input(self.in_proj(x))
-        return jnp.split(self.conv_output(self.short_conv(u) if self.kernel else u), 3, axis=-1)
+        return jnp.split(self.conv_output(self.short_conv(u)), 3, axis=-1)
 
     def _read(self, x2: Array, convolved: Array, v: Array) -> Array:
         """Output projection of the gated long convolution."""
@@ -100,16 +98,16 @@ class Hyena(nn.Module):
 
     def initial_state(self, batch: int, max_length: int) -> dict[str, PyTree]:
         """Empty states of the two convolutions."""
-        state = {"long_conv": long_convolution_state(batch, max_length, self.width)}
-        return state | ({"short_conv": self.short_conv.initial_state(batch)} if self.kernel else {})
+        return {
+            "long_conv": long_convolution_state(batch, max_length, self.width),
+            "short_conv": self.short_conv.initial_state(batch),
+        }
 
     def step(
         self, state: dict[str, PyTree], x_t: Float[Array, "batch width"]
     ) -> tuple[dict[str, PyTree], Float[Array, "batch width"]]:
         """Mix one token; return the next state and the output."""
-        new, u = {}, self.in_proj(x_t)
-        if self.kernel:
-            new["short_conv"], u = self.short_conv.step(state["short_conv"], u)
+        window, u = self.short_conv.step(state["short_conv"], self.in_proj(x_t))
         x2, v = self._factors(*jnp.split(self.conv_output(u), 3, axis=-1))
-        new["long_conv"], convolved = long_convolution_step(state["long_conv"], v, self.filter)
-        return new, self._read(x2, convolved, v)
+        past, convolved = long_convolution_step(state["long_conv"], v, self.filter)
+        return {"long_conv": past, "short_conv": window}, self._read(x2, convolved, v)

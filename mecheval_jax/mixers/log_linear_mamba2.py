@@ -88,8 +88,7 @@ class LogLinearMamba2(nn.Module):
         mixed = self.inner + 2 * self.d_state
         outputs = self.inner + mixed + self.heads * (1 + self.levels)
         self.in_proj = nn.Dense(outputs, kernel_init=initializers.dense)
-        if self.d_conv:
-            self.conv = ShortConvolution(mixed, self.d_conv, use_bias=False)
+        self.conv = ShortConvolution(mixed, self.d_conv, use_bias=False)
         self.dt_bias = self.param("dt_bias", initializers.time_step_bias, (self.heads,))
         self.A_log = self.param("A_log", initializers.log_integers, (self.heads,))
         ones = nn.initializers.ones
@@ -133,7 +132,7 @@ class LogLinearMamba2(nn.Module):
     ) -> Float[Array, "batch positions width"]:
         """Mix all tokens at once; return the outputs at `positions`, or all if it is None."""
         z, mixed, steps = self._parts(x)
-        mixed = self.conv_output(self.conv(mixed) if self.d_conv else mixed)
+        mixed = self.conv_output(self.conv(mixed))
         x, (q, k, v, log_decay, weights) = self._select(mixed, steps)
         y = log_linear_attention(q, k, v, log_decay, weights)
         if self.write.in_use() or self.state.in_use():
@@ -150,8 +149,8 @@ class LogLinearMamba2(nn.Module):
         """Empty states of all levels that `max_length` tokens reach."""
         levels = max(max_length - 1, 0).bit_length() + 1
         state = jnp.zeros((batch, self.heads, levels, self.d_state, self.head_dim))
-        found = {"ssm": state, "position": jnp.zeros((), jnp.int32)}
-        return found | ({"conv": self.conv.initial_state(batch)} if self.d_conv else {})
+        position = jnp.zeros((), jnp.int32)
+        return {"ssm": state, "position": position, "conv": self.conv.initial_state(batch)}
 
     def step(
         self, state: dict[str, PyTree], x_t: Float[Array, "batch width"]
@@ -159,8 +158,7 @@ class LogLinearMamba2(nn.Module):
         """Mix one token; return the next state and the output."""
         z, mixed, steps = self._parts(x_t)
         new = {"position": state["position"] + 1}
-        if self.d_conv:
-            new["conv"], mixed = self.conv.step(state["conv"], mixed)
+        new["conv"], mixed = self.conv.step(state["conv"], mixed)
         x, (q, k, v, log_decay, weights) = self._select(mixed, steps)
         write = k[..., None] * v[..., None, :]
         new["ssm"] = advance_levels(state["ssm"], write, log_decay, state["position"])

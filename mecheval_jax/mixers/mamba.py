@@ -103,8 +103,7 @@ class Mamba(nn.Module):
 
         halves = (inner,) * (1 + self.gated)
         self.in_proj = Projection(self.width, halves, self.bias, initializers.uniform_fan_in)
-        if self.d_conv:
-            self.conv = ShortConvolution(inner, self.d_conv, self.conv_bias)
+        self.conv = ShortConvolution(inner, self.d_conv, self.conv_bias)
         self.x_proj = dense(self.rank + 2 * self.d_state, use_bias=False)
         self.dt_proj = nn.Dense(
             inner,
@@ -150,7 +149,7 @@ class Mamba(nn.Module):
     ) -> Float[Array, "batch positions width"]:
         """Mix all tokens at once; return the outputs at `positions`, or all if it is None."""
         u, *z = self._halves(x)
-        u, dt, A, B, C = self._select(self.conv_output(self.conv(u) if self.d_conv else u))
+        u, dt, A, B, C = self._select(self.conv_output(self.conv(u)))
         form = Recurrence(
             fast=lambda: selective_scan(u, dt, A, B, C, backend=self.scan_backend),
             decay=lambda u, dt, B, C: jnp.exp(dt[:, :, None] * A.T[None, None]),
@@ -169,17 +168,15 @@ class Mamba(nn.Module):
     def initial_state(self, batch: int, max_length: int) -> dict[str, Array]:
         """Empty state, whose size does not depend on `max_length`."""
         del max_length
-        state = {"ssm": jnp.zeros((batch, self.d_state, self.expand * self.width))}
-        return state | ({"conv": self.conv.initial_state(batch)} if self.d_conv else {})
+        state = jnp.zeros((batch, self.d_state, self.expand * self.width))
+        return {"ssm": state, "conv": self.conv.initial_state(batch)}
 
     def step(
         self, state: dict[str, Array], x_t: Float[Array, "batch width"]
     ) -> tuple[dict[str, Array], Float[Array, "batch width"]]:
         """Mix one token; return the next state and the output."""
         u, *z = self._halves(x_t)
-        new = dict(state)
-        if self.d_conv:
-            new["conv"], u = self.conv.step(state["conv"], u)
+        window, u = self.conv.step(state["conv"], u)
         selected = self._select(u)
-        new["ssm"], y = selective_scan_step(state["ssm"], *selected)
-        return new, self._out(y + beside(self.D, u) * selected[0], *z)
+        ssm, y = selective_scan_step(state["ssm"], *selected)
+        return {"ssm": ssm, "conv": window}, self._out(y + beside(self.D, u) * selected[0], *z)

@@ -100,8 +100,7 @@ class Mamba2(nn.Module):
         self.in_proj = Projection(
             self.width, sizes, self.bias, initializers.uniform_fan_in, shared=shared
         )
-        if self.d_conv:
-            self.conv = ShortConvolution(mixed, self.d_conv, self.conv_bias)
+        self.conv = ShortConvolution(mixed, self.d_conv, self.conv_bias)
         self.dt_bias = self.param("dt_bias", initializers.time_step_bias, (self.heads,))
         self.A_log = self.param("A_log", initializers.log_uniform_rates(1, 16), (self.heads,))
         self.D = self.param("D", nn.initializers.ones, (self.heads,))
@@ -127,12 +126,10 @@ class Mamba2(nn.Module):
         joint = (self.in_projection, self.conv_input, self.conv_output, self.activation)
         if apart(self.heads, *joint):
             *z, u, B, C, dt = self.in_proj.parts(x)
-            mixed = [u, B, C]
-            mixed = self.conv.parts(mixed, (MODEL, None, None)) if self.d_conv else mixed
+            mixed = self.conv.parts([u, B, C], (MODEL, None, None))
             return [self.gate(h) for h in z], (dt, *map(jax.nn.silu, mixed))
         z, mixed, dt = self._parts(x)
-        mixed = self.conv_output(self.conv(mixed) if self.d_conv else mixed)
-        return z, (dt, *self._activated(mixed))
+        return z, (dt, *self._activated(self.conv_output(self.conv(mixed))))
 
     def _select(self, dt: Array, x: Array, B: Array, C: Array) -> tuple[Array, Array, Update]:
         """x, q, and what the tokens do to the state, the decays before their site."""
@@ -169,17 +166,15 @@ class Mamba2(nn.Module):
     def initial_state(self, batch: int, max_length: int) -> dict[str, Array]:
         """Empty state, whose size does not depend on `max_length`."""
         del max_length
-        state = {"ssm": jnp.zeros((batch, self.heads, self.d_state, self.head_dim))}
-        return state | ({"conv": self.conv.initial_state(batch)} if self.d_conv else {})
+        state = jnp.zeros((batch, self.heads, self.d_state, self.head_dim))
+        return {"ssm": state, "conv": self.conv.initial_state(batch)}
 
     def step(
         self, state: dict[str, Array], x_t: Float[Array, "batch width"]
     ) -> tuple[dict[str, Array], Float[Array, "batch width"]]:
         """Mix one token; return the next state and the output."""
         z, mixed, dt = self._parts(x_t)
-        new = dict(state)
-        if self.d_conv:
-            new["conv"], mixed = self.conv.step(state["conv"], mixed)
+        window, mixed = self.conv.step(state["conv"], mixed)
         x, q, update = self._select(dt, *self._activated(mixed))
-        new["ssm"], y = dplr_step(state["ssm"], q, update)
-        return new, self._out(with_skip(y, self.D, x), *z)
+        ssm, y = dplr_step(state["ssm"], q, update)
+        return {"ssm": ssm, "conv": window}, self._out(with_skip(y, self.D, x), *z)

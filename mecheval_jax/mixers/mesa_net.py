@@ -88,9 +88,9 @@ class MesaNet(nn.Module):
             return nn.Dense(features, use_bias=use_bias, kernel_init=initializers.dense)
 
         self.q_proj, self.k_proj, self.v_proj, self.o_proj = (dense(self.width) for _ in range(4))
-        for name in "qk" if self.kernel else "":
-            convolution = ShortConvolution(self.width, self.kernel, use_bias=False)
-            setattr(self, f"{name}_conv", convolution)
+        self.q_conv, self.k_conv = (
+            ShortConvolution(self.width, self.kernel, use_bias=False) for _ in "qk"
+        )
         self.a_proj, self.b_proj = (dense(self.heads, use_bias=True) for _ in "ab")
         start = nn.initializers.constant(math.log(math.expm1(1 - SMALLEST)))
         self.penalty = self.param("penalty", start, (self.width,))
@@ -101,7 +101,7 @@ class MesaNet(nn.Module):
         found = []
         for name in "qk":
             h = getattr(self, f"{name}_input")(getattr(self, f"{name}_proj")(x))
-            h = local(f"{name}_conv", [h])[0] if self.kernel else h
+            (h,) = local(f"{name}_conv", [h])
             h = unit(jax.nn.silu(h).reshape(*x.shape[:2], self.heads, -1))
             found.append(getattr(self, name)(h))
         q, k = found

@@ -99,8 +99,7 @@ class MLSTM(nn.Module):
         inner, width = inner_width(self.width), self.width
         small = nn.initializers.normal(math.sqrt(2 / (5 * width)))
         self.up_proj = nn.Dense(2 * inner, use_bias=False, kernel_init=small)
-        if self.kernel:
-            self.conv = ShortConvolution(inner, self.kernel)
+        self.conv = ShortConvolution(inner, self.kernel)
         blocks = (inner // BLOCK, BLOCK, BLOCK)  # block, output, input
         self.q_map, self.k_map, self.v_map = (
             self.param(f"{name}_map", small, blocks) for name in "qkv"
@@ -150,7 +149,7 @@ class MLSTM(nn.Module):
     ) -> Float[Array, "batch positions width"]:
         """Mix all tokens at once; return the outputs at `positions`, or all if it is None."""
         u, z = self._up(x)
-        c = jax.nn.silu(self.conv_output(self.conv(u) if self.kernel else u))
+        c = jax.nn.silu(self.conv_output(self.conv(u)))
         q, k, v, i, log_f = self._select(u, c)
         m = log_maximum(log_f, i)
         # The first token decays nothing: what stands there for m[-1] only has to be finite.
@@ -166,17 +165,18 @@ class MLSTM(nn.Module):
         del max_length
         head = inner_width(self.width) // self.heads
         lead = (batch, self.heads)
-        state = {"matrix": jnp.zeros((*lead, head, head + 1)), "m": jnp.full(lead, -jnp.inf)}
-        return state | ({"conv": self.conv.initial_state(batch)} if self.kernel else {})
+        return {
+            "matrix": jnp.zeros((*lead, head, head + 1)),
+            "m": jnp.full(lead, -jnp.inf),
+            "conv": self.conv.initial_state(batch),
+        }
 
     def step(
         self, state: dict[str, PyTree], x_t: Float[Array, "batch width"]
     ) -> tuple[dict[str, PyTree], Float[Array, "batch width"]]:
         """Mix one token; return the next state and the output."""
         (u, z), new = self._up(x_t), dict(state)
-        c = u
-        if self.kernel:
-            new["conv"], c = self.conv.step(state["conv"], u)
+        new["conv"], c = self.conv.step(state["conv"], u)
         c = jax.nn.silu(c)
         q, k, v, i, log_f = self._select(u, c)
         new["m"] = m = jnp.maximum(log_f + state["m"], i).astype(state["m"].dtype)

@@ -52,8 +52,7 @@ class PathAttention(SoftmaxAttention):
         super().setup()
         shared = self.key_heads or self.heads
         self.w_down, self.w_up = self.dense(self.rank), self.dense(shared * self.head)
-        if self.kernel:
-            self.w_conv = ShortConvolution(shared * self.head, self.kernel, use_bias=False)
+        self.w_conv = ShortConvolution(shared * self.head, self.kernel, use_bias=False)
         self.b_proj = self.dense(shared, use_bias=True)
         if self.forget_gate:
             self.f_proj = self.dense(self.heads, use_bias=True)
@@ -72,9 +71,7 @@ class PathAttention(SoftmaxAttention):
 
     def _reflections(self, x: Array, local: Local) -> tuple[Array, Array]:
         """Directions w and strengths beta of each token."""
-        w = self.w_input(self.w_up(self.w_down(x)))
-        if self.kernel:
-            (w,) = local("w_conv", [w])
+        (w,) = local("w_conv", [self.w_input(self.w_up(self.w_down(x)))])
         w = self.w(unit(jax.nn.silu(w).reshape(*x.shape[:2], -1, self.head)))
         return w, self.beta(2 * jax.nn.sigmoid(self.b_proj(x)))
 

@@ -23,7 +23,7 @@ class ShortConvolution(nn.Module):
 
     Attributes:
         width: Number of channels.
-        kernel: Number of taps.
+        kernel: Number of taps; 0 for none: all passes as it is, and there are no parameters.
         use_bias: Whether a bias is added.
     """
 
@@ -32,11 +32,13 @@ class ShortConvolution(nn.Module):
     use_bias: bool = True
 
     def __post_init__(self):
-        if self.kernel < 1:  # built-in mixers without one make none; one's own may ask for it
-            raise UserError(f"a short convolution of {self.kernel} taps: at least 1")
+        if self.kernel < 0:
+            raise UserError(f"a short convolution of {self.kernel} taps: at least 0")
         super().__post_init__()
 
     def setup(self):
+        if not self.kernel:
+            return
         # Taps and bias are uniform on +-1/sqrt(kernel), as in PyTorch.
         self.weight = self.param("weight", initializers.uniform_fan_in, (self.kernel, self.width))
         bias = initializers.uniform(self.kernel**-0.5)
@@ -44,7 +46,7 @@ class ShortConvolution(nn.Module):
 
     def __call__(self, x: Float[Array, "batch length width"]) -> Float[Array, "batch length width"]:
         """Convolve all tokens at once."""
-        return short_convolution(x, self.weight, self.bias)
+        return short_convolution(x, self.weight, self.bias) if self.kernel else x
 
     def parts(
         self, xs: Sequence[Float[Array, "batch length _"]], layout: Sequence[str | None]
@@ -55,6 +57,8 @@ class ShortConvolution(nn.Module):
             xs: Parts, in the order of the channels.
             layout: Mesh axis along which each part is spread; see `mixers.projection.slices`.
         """
+        if not self.kernel:
+            return list(xs)
         sizes = [x.shape[-1] for x in xs]
         weights = slices(self.weight, sizes, layout)
         biases = slices(self.bias, sizes, layout) if self.use_bias else [None] * len(xs)
@@ -62,12 +66,14 @@ class ShortConvolution(nn.Module):
 
     def initial_state(self, batch: int) -> Float[Array, "batch past width"]:
         """Window of inputs before the first token: zeros."""
-        return jnp.zeros((batch, self.kernel - 1, self.width))
+        return jnp.zeros((batch, max(self.kernel - 1, 0), self.width))
 
     def step(
         self, window: Float[Array, "batch past width"], x_t: Float[Array, "batch width"]
     ) -> tuple[Float[Array, "batch past width"], Float[Array, "batch width"]]:
         """Convolve one token; return the next window and the output."""
+        if not self.kernel:
+            return window, x_t
         return short_convolution_step(window, x_t, self.weight, self.bias)
 
 
