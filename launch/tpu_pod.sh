@@ -56,12 +56,13 @@ git ls-files -z -- mecheval_jax configs launch requirements.txt |
 run gcloud compute tpus tpu-vm scp "$archive" "$name:mecheval_jax.tar.gz" "${where[@]}" --worker=all
 
 # Sums tell whether the requirements changed, so that a second start need not install again. The last
-# file that venv writes is activate: without it the making was broken off.
+# file that venv writes is activate: without it the making was broken off. The python is a link, whose
+# end may have been removed.
 on_all_hosts 'set -e
 mkdir -p mecheval_jax && cd mecheval_jax
 rm -rf mecheval_jax configs launch  # a module that is gone must not stay importable
 tar -xzf ../mecheval_jax.tar.gz
-[ -f .venv/bin/activate ] || python3 -m venv .venv
+if [ ! -f .venv/bin/activate ] || [ ! -x .venv/bin/python ]; then python3 -m venv --clear .venv; fi
 if ! sha256sum --check --status .venv/installed 2>/dev/null; then
     .venv/bin/python -m pip install --quiet -r requirements.txt "jax[tpu]>=0.10.2,<0.11"
     sha256sum requirements.txt > .venv/installed

@@ -94,7 +94,7 @@ def run(
         trust.FLAG,
         False,
         "Trust folders: import what their configs name as mixers (module:Class), follow links "
-        "that lead out of them.",
+        "that lead out of them, read data elsewhere whose content they do not vouch for by a hash.",
     )
     if many_hosts:
         _define_host_flags()

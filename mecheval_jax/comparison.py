@@ -3,8 +3,8 @@
 Folders are compared within a task alone. What was trained or evaluated on other documents stands in
 a section of its own, and no number is made of two sections. A sweep is compared shape by shape, by
 the run of each that answers dev documents best. Every entry is held against the one of the same
-shape in the section's first folder (of several, the one of the same name, or the most accurate) or,
-where that has no such shape, against its most accurate one.
+shape in the section's first folder (of several, the same model, the one of the same name, or the
+most accurate) or, where that has no such shape, against its most accurate one.
 
 Intervals of differences are made from those of the two estimates as if these were independent
 (`statistics.intervals.difference_of_estimates`). Where two runs answered the same documents, which
@@ -279,12 +279,13 @@ def _rows(task: str, section: Sequence[Entry]) -> Iterator[dict[str, Any]]:
 def _held_against(entry: Entry, first: Sequence[Entry]) -> Entry:
     """The one of a section's first folder that an entry is compared with.
 
-    It is the same model, or else the only one of its mixer, width and depth. Of several, such as
-    groups that differ in their batches, it is the one of the same name if there is one.
+    It is the same model, or else one of the same mixer, width and depth, or else any. Of several,
+    such as groups that differ in their batches, it is the one of the same name if there is one, and
+    else the most accurate.
     """
     alike = [one for one in first if one.shape == entry.shape]
     same = [one for one in alike if one.model == entry.model]
-    chosen = same or (alike if len(alike) == 1 else [])
+    chosen = same or alike
     named = [one for one in chosen if one.name == entry.name]
     return max(named or chosen or first, key=lambda one: one.estimates["accuracy"])
 

@@ -61,7 +61,7 @@ def measure(
     for shape in shapes.values():
         check_own_mixers(shape)
     folder = CostFolder(workdir)
-    folder.check_own("costs", (folder.costs.name, folder.machine.name))
+    folder.check_own("costs", (folder.costs.name,))
     return continue_measuring(shapes, folder, how, anew=True)
 
 

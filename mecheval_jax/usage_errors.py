@@ -36,14 +36,21 @@ def check_values() -> None:
     Fields of a config have bounds of their own, and may well be empty.
 
     Raises:
-        UserError: If a flag has such a value, or one that takes a single value was given several.
+        UserError: If a flag has such a value, or is given again where that would lose the first.
     """
     for name in flags.FLAGS:
         flag = flags.FLAGS[name]
         if not flag.present or name.startswith(f"{CONFIG}."):
             continue
-        if name in (CONFIG, WORKDIR) and not isinstance(flag, flags.MultiFlag) and flag.present > 1:
-            raise UserError(f"--{name} is given {flag.present} times: this program takes one")
+        if flag.present > 1 and not isinstance(flag, flags.MultiFlag):
+            # Of other single values the last one counts, so that a script may be overruled.
+            if name in (CONFIG, WORKDIR):
+                raise UserError(f"--{name} is given {flag.present} times: this program takes one")
+            if isinstance(flag.value, list):
+                raise UserError(
+                    f"--{name} is given {flag.present} times: give all values in one, with commas "
+                    "between them"
+                )
         if name == CONFIG:
             continue
         values = flag.value if isinstance(flag.value, list) else [flag.value]

@@ -119,6 +119,24 @@ def test_of_equal_models_the_one_of_the_same_name_counts(tmp_path):
     assert against[str(runs[2]), "middle"] == "first: large"  # the most accurate
 
 
+def test_of_several_of_its_shape_one_is_compared_with(tmp_path):
+    """Catches a model held against another architecture, though there are two of its shape."""
+    (tmp_path / "of").mkdir()
+    runs = [
+        make_run(tmp_path / "of" / name, accuracy, accuracy - 0.05, accuracy + 0.05, changes)
+        for name, accuracy, changes in (
+            ("two", 0.5, {"model.mixer": "mamba", "model.mixer_options": {"d_conv": 2}}),
+            ("eight", 0.7, {"model.mixer": "mamba", "model.mixer_options": {"d_conv": 8}}),
+            ("attention", 0.9, {"model.mixer": "attention"}),
+            ("four", 0.6, {"model.mixer": "mamba"}),
+        )
+    ]
+    entries = [one for run in runs for one in comparison._entries(str(run), LeftOut(aloud=False))]
+    first = [dataclasses.replace(one, folder="first") for one in entries[:3]]
+    assert comparison._held_against(entries[3], first) is first[1]
+    assert comparison._held_against(entries[0], first) is first[0]
+
+
 def test_tasks_are_never_mixed(tmp_path):
     """Catches runs on other documents told as better or worse."""
     runs = [

@@ -54,6 +54,14 @@ def test_a_folder_of_tables(tmp_path):
     assert (tmp_path / "cost.png").stat().st_size > 10_000
 
 
+def test_a_folder_of_benchmarks_is_refused(tmp_path):
+    """Catches rows of another machine beside this one's description."""
+    (tmp_path / "machine.json").write_text("{}")
+    (tmp_path / "benchmarks.csv").write_text("part\n")
+    with pytest.raises(UserError, match=r"is not empty and holds no costs, but benchmarks\.csv"):
+        costs.measure(SMALL, ["attention"], tmp_path, CostOptions())
+
+
 def test_a_mixer_that_is_broken(tmp_path):
     """Catches a traceback of a user's own mixer, and a folder that was made for nothing."""
     mixers = ["based", "tests.models.test_own_mixers:Failing"]

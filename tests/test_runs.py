@@ -92,7 +92,7 @@ def test_a_finished_run_without_checkpoints_says_that_it_is_trained_anew(folder,
     runs.train(small.experiment(small.ONE_LAYER), folder.path)
     assert "its checkpoints are gone: trained anew" in capfd.readouterr().err
     assert folder.read_summary() == known
-    folder.forget_after(known["step"] - 1)
+    folder.go_on("attention", known["step"] - 1)
     assert "its newest checkpoint is gone: trained again from" in capfd.readouterr().err
     folder.update_summary(finished=True)
 
@@ -101,8 +101,8 @@ def test_a_finished_run_that_is_trained_again_is_not_finished(folder, tmp_path, 
     """Catches a run that is broken off half-way, and stands as complete."""
     copied = RunFolder(shutil.copytree(folder.path, tmp_path / "copy"))
     known = copied.read_summary()
-    copied.forget_after(known["step"])
+    copied.go_on("attention", known["step"])
     assert copied.read_summary() == known
-    copied.forget_after(known["step"] - 1)
+    copied.go_on("attention", known["step"] - 1)
     assert f"trained again from step {known['step'] - 1}" in capfd.readouterr().err
     assert not copied.read_summary()["finished"]

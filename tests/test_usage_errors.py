@@ -108,6 +108,10 @@ FLAGS = {
         ["train", "--config", "--workdir={}/w"], "--config is given without a value, and --workdir="
     ),
     "two folders": (["status", "{}", "x"], "--workdir is given 2 times"),
+    "a list in two parts": (
+        ["cost", RECALL, "--workdir={}/w", "--mixers=based", "--mixers=mamba"],
+        "--mixers is given 2 times: give all values in one, with commas between them",
+    ),
     "two configs": (["inspect", "recall", "--config=configs/base.py"], "--config is given 2 times"),
 }  # fmt: skip
 

@@ -80,13 +80,15 @@ def add(root: pathlib.Path, name: str, run: "RunFolder", experiment: "Experiment
     write_table(folder / RUNS, merged(folder / RUNS, one, ["run"]))
     for analysis, metrics in TABLES.items():
         path, table = run.analyses / f"{analysis}.csv", folder / f"{analysis}.csv"
+        parts = []
+        if table.exists():
+            before = read_table(table)
+            parts.append(before[before["run"] != name].astype(object))
         if path.exists():
             rows = read_table(path)
-            rows = rows[rows["metric"].isin(metrics)].assign(run=name)
-            if table.exists():
-                before = read_table(table)
-                rows = pd.concat([before[before["run"] != name].astype(object), rows])
-            write_table(table, rows)
+            parts.append(rows[rows["metric"].isin(metrics)].assign(run=name))
+        if parts:
+            write_table(table, pd.concat(parts))
 
 
 Lines = Iterator[list[str]]

@@ -106,8 +106,8 @@ def render(powers: dict[str, str]) -> str:
     return f"""*Written by tools/write_architectures.py from the code.* The state is what two layers
 of width 64 keep of a document of the model's greatest length, in KiB, counted from the state
 itself: where both numbers are equal, a token more costs the same after any number of tokens.
-[sites.md](sites.md) says what stands at each site. *Power* is that of the length with which the
-operations of reading a whole document at once grow, from {COUNTED[0]:,} to {COUNTED[1]:,} tokens.
+[sites.md](sites.md) says what stands at each site. *Power* p: between {COUNTED[0]:,} and
+{COUNTED[1]:,} tokens the operations of reading a whole document at once grow like length^p.
 The last column names the sites that mix neighbouring tokens whatever they are, and how many before
 the current one: there a layer can hold a key and its value together before its own attention or
 state does.

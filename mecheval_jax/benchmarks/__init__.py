@@ -75,7 +75,7 @@ def measure(
 
     Raises:
         UserError: If a name is unknown, torch or an accelerator is needed and missing, a folder
-            holds no results, or another program measures into it.
+            holds no results, or other files, or another program measures into it.
     """
     # What is asked for, and what is there already, before anything is measured.
     if compare and not output:
@@ -85,6 +85,8 @@ def measure(
     labels = {name if suite == "all" else f"{suite}: {name}": name for name in chosen}
     before = record.read(pathlib.Path(compare))[0] if compare else None
     folder = Folder(output) if output else None
+    if folder:
+        folder.check_own("benchmarks", (record.TABLE,))
     with folder.lock("benchmarks") if folder else contextlib.nullcontext():
         # The machine's rate takes seconds to measure.
         here = machine()

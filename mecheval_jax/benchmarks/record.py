@@ -13,7 +13,9 @@ import pandas as pd
 from mecheval_jax.benchmarks.measured import Measured
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import read_json, read_table, write_json, write_table
+from mecheval_jax.store.folder import MACHINE_FILE
 
+TABLE = "benchmarks.csv"
 KEYS = ["part", "what", "quantity", "unit"]
 NUMBERS = ["median", "low", "high", "values"]
 COLUMNS = [*KEYS, *NUMBERS]
@@ -35,7 +37,7 @@ class Record:
 
     def __init__(self, folder: pathlib.Path, machine: Mapping[str, Any]):
         self.folder, self._table = folder, pd.DataFrame(columns=COLUMNS)
-        if (folder / "benchmarks.csv").exists():
+        if (folder / TABLE).exists():
             self._table, there = read(folder)
             for name in SAME:
                 if there.get(name) != machine[name]:
@@ -44,7 +46,7 @@ class Record:
                         f"{machine[name]}: choose another --output"
                     )
         else:
-            write_json(folder / "machine.json", machine)
+            write_json(folder / MACHINE_FILE, machine)
 
     def has(self, part: str) -> bool:
         """Whether the folder holds the results of a part."""
@@ -67,7 +69,7 @@ class Record:
     def add(self, found: pd.DataFrame) -> None:
         """Write the results of a part, a table from `table`."""
         self._table = found if self._table.empty else pd.concat([self._table, found])
-        write_table(self.folder / "benchmarks.csv", self._table)
+        write_table(self.folder / TABLE, self._table)
 
 
 def table(part: str, rows: Iterable[Measured]) -> pd.DataFrame:
@@ -81,11 +83,11 @@ def read(folder: pathlib.Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     Raises:
         UserError: If there are no results, or they are damaged.
     """
-    path = folder / "benchmarks.csv"
+    path = folder / TABLE
     if not path.exists():
         raise UserError(f"{folder} has no benchmarks.csv: launch.benchmark --output makes one")
     found = read_table(path, FORMS, "measure again", keep_default_na=False)
-    return found, read_json(folder / "machine.json", absent={})
+    return found, read_json(folder / MACHINE_FILE, absent={})
 
 
 def compare(after: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:

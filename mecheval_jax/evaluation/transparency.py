@@ -5,7 +5,7 @@ probability     share of the bootstrap's replicates in which the verdict is the 
 agreement       share of these runs which have the verdict that most of them have
 concentration   the greatest share of the answer that one vector, of one site at one position,
                 brings back: 1 if a single vector holds the association, little if many hold
-                parts of it
+                parts of it; a question of several tokens counts as one position
 circuit         the least number of edges of the model's graph that give 0.9 of the answer, and do
                 so however many of the next best are added (`patching.circuits.smallest_circuit`)
 
@@ -27,7 +27,7 @@ from mecheval_jax.evaluation.verdict.places import STREAM
 from mecheval_jax.site_path import are_several
 
 QUESTION = "question"
-"""Set of positions that stands for the question where it is not looked at token by token."""
+"""Set of positions that stands for the question, whose tokens are not looked at one by one."""
 
 
 class Concentration(NamedTuple):

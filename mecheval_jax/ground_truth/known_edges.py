@@ -60,7 +60,6 @@ def _direct(config: ModelConfig) -> tuple[Edge, ...]:
 def _convolution(config: ModelConfig, layer: int) -> tuple[Edge, ...]:
     """The convolution that brings a key to its value, where it tells B the entry of the state."""
     convolution = in_mixer(layer, "conv_output")
-    assert convolution is not None
     return (
         Edge(EMBEDDING, convolution),
         Edge(convolution, _mixer(layer), "B"),

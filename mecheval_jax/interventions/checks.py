@@ -39,7 +39,7 @@ def validate(interventions: Mapping[str, Any], base: Activations, must_change: b
                 raise UserError(f"{path}: the mask selects no position in any document")
         if must_change and np.array_equal(rewrite(jnp.asarray(base[path]), entry), base[path]):
             raise UserError(
-                f"{path}: the value is the live one at every selected position, so nothing "
+                f"{path}: the intervention leaves every selected position as it is, so nothing "
                 "would change (must_change=False allows that)"
             )
 

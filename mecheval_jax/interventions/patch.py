@@ -222,9 +222,9 @@ def _claimed(entry: Entry) -> np.ndarray:
 
 def _over(below: Entry, above: Entry) -> Entry:
     """One entry that acts as `below` and then `above`."""
+    _check_same_shape(below, above)
     if _takes_all(above):
         return above
-    _check_same_shape(below, above)
     if "then" in below:
         return {**below, "then": _over(below["then"], above)}
     if "then" in above or any("projection" in entry for entry in (below, above)):

@@ -189,8 +189,8 @@ def as_computed(
     """
     is_mask, whole = positions.dtype == bool, activation.shape[1] > 1
     if is_mask:
-        mask = positions[:, : activation.shape[1]] if whole else positions
-        return mask if whole else jnp.take_along_axis(mask, query, axis=1)
+        computed = activation.shape[1]
+        return positions[:, :computed] if whole else jnp.take_along_axis(positions, query, axis=1)
     if whole:
         return columns(positions)
     return jnp.where(columns(positions) == query, 0, ABSENT)

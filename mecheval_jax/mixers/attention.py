@@ -1,6 +1,6 @@
 """Causal softmax attention (Vaswani et al. 2017), over all tokens or a sliding window.
 
-    q, k, v = thirds of W x (+ b),   pattern = softmax(q k^T / sqrt(d_head)),
+    q, k, v = projections of x,   pattern = softmax(q k^T / sqrt(d_head)),
     y = W_o [pattern v of every head] + b_o
 
 The defaults are those of arXiv 2505.15105: one head, no bias on q, k and v, a bias on the output,

@@ -15,7 +15,7 @@ from mecheval_jax.array_types import Array, Float, Int, PyTree
 from mecheval_jax.errors import UserError
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.filters import ExplicitFilter, ReluFilter
-from mecheval_jax.mixers.short_convolution import ShortConvolution
+from mecheval_jax.mixers.short_convolution import ShortConvolution, reach_of_taps
 from mecheval_jax.ops.long_convolution import (
     long_convolution,
     long_convolution_state,
@@ -52,12 +52,14 @@ class BaseConv(nn.Module):
     @nn.nowrap
     def local_reach(self) -> dict[str, float]:
         """See `sites.reach_of`."""
-        return {"conv_output": ALL if isinstance(self.kernel, str) else self.kernel - 1}
+        taps = self.kernel
+        return {"conv_output": ALL if isinstance(taps, str) else reach_of_taps(taps)}
 
     def __post_init__(self):
-        if self.kernel == 0 or (isinstance(self.kernel, str) and self.kernel not in FILTERS):
+        kernel = self.kernel
+        if kernel not in FILTERS if isinstance(kernel, str) else kernel < 1:
             raise UserError(
-                f"base_conv: kernel {self.kernel!r}: a number of taps, or {' or '.join(FILTERS)}"
+                f"base_conv: kernel {kernel!r}: at least 1 tap, or {' or '.join(FILTERS)}"
             )
         super().__post_init__()
 

@@ -15,7 +15,7 @@ from mecheval_jax.mesh_axes import MODEL
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.filters import SineFilter
 from mecheval_jax.mixers.projection import Projection, apart
-from mecheval_jax.mixers.short_convolution import ShortConvolution
+from mecheval_jax.mixers.short_convolution import ShortConvolution, reach_of_taps
 from mecheval_jax.ops.long_convolution import (
     long_convolution,
     long_convolution_state,
@@ -57,7 +57,7 @@ class Hyena(nn.Module):
     @nn.nowrap
     def local_reach(self) -> dict[str, float]:
         """See `sites.reach_of`."""
-        return {"conv_output": max(self.kernel - 1, 0), "filter_output": ALL}
+        return {"conv_output": reach_of_taps(self.kernel), "filter_output": ALL}
 
     def setup(self):
         declare(self)

@@ -22,7 +22,7 @@ from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.mamba import INNER_SITES
 from mecheval_jax.mixers.mamba2 import with_skip
 from mecheval_jax.mixers.options import require_inner_heads
-from mecheval_jax.mixers.short_convolution import ShortConvolution
+from mecheval_jax.mixers.short_convolution import ShortConvolution, reach_of_taps
 from mecheval_jax.ops.log_linear_attention import (
     advance_levels,
     log_linear_attention,
@@ -69,7 +69,7 @@ class LogLinearMamba2(nn.Module):
     @nn.nowrap
     def local_reach(self) -> dict[str, float]:
         """See `sites.reach_of`."""
-        return {"conv_output": max(self.d_conv - 1, 0)}
+        return {"conv_output": reach_of_taps(self.d_conv)}
 
     def __post_init__(self):
         require_inner_heads("log_linear_mamba2", self.expand * self.width, self.head_dim)
@@ -137,10 +137,9 @@ class LogLinearMamba2(nn.Module):
         y = log_linear_attention(q, k, v, log_decay, weights)
         if self.write.in_use() or self.state.in_use():
             write = self.write(k[..., None] * v[..., None, :])
-            states = functools.partial(log_linear_states, levels=self.levels)
-            entry = self.state.checked_entry(jax.eval_shape(states, write, log_decay))
-            states = states(write, log_decay, entry=entry)
-            states = self.state(states, rewritten=True)
+            states_of = functools.partial(log_linear_states, levels=self.levels)
+            entry = self.state.checked_entry(jax.eval_shape(states_of, write, log_decay))
+            states = self.state(states_of(write, log_decay, entry=entry), rewritten=True)
             if self.write.replaced() or self.state.replaced():
                 y = read_levels(states, q, weights)
         return self._out(*(at_positions(h, positions) for h in (y, x, z)))

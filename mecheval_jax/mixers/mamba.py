@@ -20,7 +20,7 @@ from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.initializers import Initializer
 from mecheval_jax.mixers.projection import Projection, apart
 from mecheval_jax.mixers.recurrence import STATE_SITES, Recurrence, recurrence
-from mecheval_jax.mixers.short_convolution import ShortConvolution
+from mecheval_jax.mixers.short_convolution import ShortConvolution, reach_of_taps
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.ops.precision import beside
 from mecheval_jax.ops.selective_scan import BACKENDS, selective_scan, selective_scan_step
@@ -84,7 +84,7 @@ class Mamba(nn.Module):
     @nn.nowrap
     def local_reach(self) -> dict[str, float]:
         """See `sites.reach_of`."""
-        return {"conv_output": max(self.d_conv - 1, 0)}
+        return {"conv_output": reach_of_taps(self.d_conv)}
 
     def __post_init__(self):
         choose("scan_backend", self.scan_backend, BACKENDS)

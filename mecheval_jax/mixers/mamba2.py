@@ -21,7 +21,7 @@ from mecheval_jax.mixers.mamba import INNER_SITES
 from mecheval_jax.mixers.options import require_inner_heads
 from mecheval_jax.mixers.projection import Projection, apart
 from mecheval_jax.mixers.recurrence import dplr_recurrence, passed_decay
-from mecheval_jax.mixers.short_convolution import ShortConvolution
+from mecheval_jax.mixers.short_convolution import ShortConvolution, reach_of_taps
 from mecheval_jax.ops.dplr import BACKENDS, Update, dplr_step
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.ops.precision import beside
@@ -74,7 +74,7 @@ class Mamba2(nn.Module):
     @nn.nowrap
     def local_reach(self) -> dict[str, float]:
         """See `sites.reach_of`."""
-        return {"conv_output": max(self.d_conv - 1, 0)}
+        return {"conv_output": reach_of_taps(self.d_conv)}
 
     def __post_init__(self):
         require_inner_heads("mamba2", self.expand * self.width, self.head_dim, self.groups)

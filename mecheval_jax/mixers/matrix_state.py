@@ -25,6 +25,7 @@ from mecheval_jax.mixers.short_convolution import (
     apply_to_all,
     apply_to_one,
     local_states,
+    reach_of_taps,
 )
 from mecheval_jax.ops.dplr import BACKENDS, Update, dplr_step
 from mecheval_jax.ops.positions import at_positions
@@ -93,7 +94,7 @@ class MatrixStateMixer(nn.Module):
     @nn.nowrap
     def local_reach(self) -> dict[str, float]:
         """See `sites.reach_of`."""
-        return dict.fromkeys("qkv", taps - 1) if (taps := self.kernel or self.canon) else {}
+        return dict.fromkeys("qkv", reach_of_taps(self.kernel or self.canon))
 
     def __post_init__(self):
         for name in ("key_share", "value_share"):

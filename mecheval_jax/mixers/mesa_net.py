@@ -28,6 +28,7 @@ from mecheval_jax.mixers.short_convolution import (
     apply_to_all,
     apply_to_one,
     local_states,
+    reach_of_taps,
 )
 from mecheval_jax.ops.linear_recurrence import BACKENDS, linear_recurrence
 from mecheval_jax.ops.positions import at_positions
@@ -45,7 +46,8 @@ class MesaNet(nn.Module):
     Attributes:
         width: Number of channels of the residual stream.
         heads: Number of heads, a divisor of the width.
-        kernel: Number of taps of the convolutions of queries and keys; 0 for none.
+        kernel: Number of taps of the convolutions of queries and keys; 0 for none (their silu
+            remains).
         backend: Backend of `ops.linear_recurrence`.
     """
 
@@ -74,7 +76,7 @@ class MesaNet(nn.Module):
     @nn.nowrap
     def local_reach(self) -> dict[str, float]:
         """See `sites.reach_of`."""
-        return dict.fromkeys("qk", self.kernel - 1) if self.kernel else {}
+        return dict.fromkeys("qk", reach_of_taps(self.kernel))
 
     def __post_init__(self):
         require_heads(self.width, self.heads)

@@ -22,7 +22,7 @@ from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.norms import HeadNorm
 from mecheval_jax.mixers.options import OPTIONS, divisors_near
 from mecheval_jax.mixers.recurrence import STATE_SITES, dplr_recurrence, passed_decay
-from mecheval_jax.mixers.short_convolution import ShortConvolution
+from mecheval_jax.mixers.short_convolution import ShortConvolution, reach_of_taps
 from mecheval_jax.ops.dplr import BACKENDS, Update, dplr_step
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.ops.precision import beside, widened
@@ -81,7 +81,7 @@ class MLSTM(nn.Module):
     @nn.nowrap
     def local_reach(self) -> dict[str, float]:
         """See `sites.reach_of`."""
-        return {"conv_output": max(self.kernel - 1, 0)}
+        return {"conv_output": reach_of_taps(self.kernel)}
 
     def __post_init__(self):
         inner = inner_width(self.width)

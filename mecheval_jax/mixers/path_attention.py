@@ -17,7 +17,7 @@ from mecheval_jax.array_types import Array
 from mecheval_jax.mixers.delta_net import unit
 from mecheval_jax.mixers.norms import HeadNorm
 from mecheval_jax.mixers.pattern import repeated
-from mecheval_jax.mixers.short_convolution import Local, ShortConvolution
+from mecheval_jax.mixers.short_convolution import Local, ShortConvolution, reach_of_taps
 from mecheval_jax.mixers.softmax_attention import SITES, SoftmaxAttention
 from mecheval_jax.ops.householder import reflect, reflected_products
 from mecheval_jax.ops.positions import at_positions
@@ -46,7 +46,7 @@ class PathAttention(SoftmaxAttention):
     @nn.nowrap
     def local_reach(self) -> dict[str, float]:
         """See `sites.reach_of`."""
-        return super().local_reach() | ({"w": self.kernel - 1} if self.kernel else {})
+        return super().local_reach() | {"w": reach_of_taps(self.kernel)}
 
     def setup(self):
         super().setup()

@@ -66,7 +66,7 @@ class ShortConvolution(nn.Module):
 
     def initial_state(self, batch: int) -> Float[Array, "batch past width"]:
         """Window of inputs before the first token: zeros."""
-        return jnp.zeros((batch, max(self.kernel - 1, 0), self.width))
+        return jnp.zeros((batch, reach_of_taps(self.kernel), self.width))
 
     def step(
         self, window: Float[Array, "batch past width"], x_t: Float[Array, "batch width"]
@@ -75,6 +75,11 @@ class ShortConvolution(nn.Module):
         if not self.kernel:
             return window, x_t
         return short_convolution_step(window, x_t, self.weight, self.bias)
+
+
+def reach_of_taps(taps: int) -> int:
+    """Number of earlier tokens that a short convolution mixes into each; see `sites.reach_of`."""
+    return max(taps - 1, 0)
 
 
 def shift_all(x: Float[Array, "batch length width"]) -> Float[Array, "batch length width"]:

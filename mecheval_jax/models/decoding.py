@@ -37,10 +37,12 @@ def greedy(
     batch, length = tokens.shape
     limit = model.config.max_length
     check_count("count", count)
+    if length > limit:
+        raise UserError(f"a prompt of {length} tokens: at most {limit}, the model's max_length")
     if length + count > limit + 1:
         raise UserError(
-            f"{count} tokens after a prompt of {length}: at least 1, and at most "
-            f"{limit + 1 - length} with a max_length of {limit}"
+            f"{count} tokens after a prompt of {length}: at most {limit + 1 - length} with a "
+            f"max_length of {limit}"
         )
     variables = {"params": params}
 

@@ -54,8 +54,7 @@ def log_linear_attention(
     # Within the chunks, whose pairs have the levels of the lowest digits.
     decay = decays_up_to(log_decay)
     inner = jnp.einsum("...tk,...sk->...ts", q, k) * decay
-    levels = np.array([[(t ^ s).bit_length() for s in range(CHUNK)] for t in range(CHUNK)])
-    inner = inner * _weights_of(weights[..., :INNER], levels)
+    inner = inner * weights_of_pairs(weights[..., :INNER], CHUNK)
     # Between them: states at the starts of chunks, one for each level.
     between = max(chunks - 1, 1).bit_length()
     start = jnp.exp(jnp.cumsum(log_decay, axis=-2))
@@ -75,8 +74,11 @@ def log_linear_attention(
     return join(o, length)
 
 
-def _weights_of(weights: Array, levels: np.ndarray) -> Array:
-    """Weights [..., t, s] of pairs, from those of the levels [..., t, level]."""
+def weights_of_pairs(
+    weights: Float[Array, "*axes length levels"], length: int
+) -> Float[Array, "*axes length length"]:
+    """Weights [..., t, s] of the pairs of `length` tokens, from those of the levels at each t."""
+    levels = np.array([[(t ^ s).bit_length() for s in range(length)] for t in range(length)])
     found = jnp.eye(weights.shape[-1], dtype=weights.dtype)[jnp.asarray(levels)]
     return jnp.einsum("...tl,tsl->...ts", weights, found)
 

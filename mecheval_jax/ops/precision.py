@@ -54,9 +54,9 @@ def exp_wide(logarithms: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
 def beside(parameter: Float[Array, "*own"], x: Float[Array, "*axes"]) -> Float[Array, "..."]:
     """A parameter that all tokens share, as it stands beside their activations.
 
-    Its numbers are its own. Its gradient is a sum over all tokens of all documents, which is taken
-    in float32: a sum of 8 bits goes no further where a term is less than half its last bit, after
-    some 256 like ones.
+    Its values stay what they are. Its gradient is a sum over all tokens of all documents, which is
+    taken in float32: a sum of 8 bits goes no further where a term is less than half its last bit,
+    after some 256 like ones.
 
     Args:
         parameter: Parameter of the last axes of `x`, or of axes of size 1 in their place.

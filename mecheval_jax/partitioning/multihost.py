@@ -1,7 +1,7 @@
 """Several processes, usually one per host, that run as one program.
 
 Every process runs the same program on the same values and sees all devices as one mesh; `jax`
-moves data between them. Process 0 is the coordinator and the only one that prints anything or,
+moves data between them. Process 0 is the coordinator and the only one that reports progress or,
 except for checkpoints, writes files (`on_main`). `initialize` passes flags, or the values of the
 cluster that started the process, to ``jax.distributed``; see docs/hosts.md for the variables.
 

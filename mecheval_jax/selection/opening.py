@@ -46,7 +46,8 @@ def planned(folder: ChoiceFolder, request: ChoiceRequest, clock: Deadline) -> Sw
         check_same(folder, sweep, request)
         folder.note_places(sweep.as_dict())
         say(f"{folder.path}: going on with {_runs(sweep)}")
-        folder.write_plan(folder.read_plan() | _costs_asked(request))
+        before = folder.read_plan() if folder.plan.exists() else {"asked": request.asked}
+        folder.write_plan(before | _costs_asked(request))
         return sweep
     folder.check_own("choice", ())
     # Measure a training step of every shape, and plan what fits.
@@ -66,11 +67,7 @@ def planned(folder: ChoiceFolder, request: ChoiceRequest, clock: Deadline) -> Sw
         | {
             "budget_seconds": request.budget,
             "estimated_seconds": plan.seconds,
-            "asked": {
-                "widths": request.widths,
-                "learning_rates": request.rates,
-                "seeds": request.seeds,
-            },
+            "asked": request.asked,
             "given_up": list(plan.given_up),
             "step_seconds": {name: timing.step for name, timing in by_name.items()},
             "compile_seconds": {name: timing.compile for name, timing in by_name.items()},

@@ -5,6 +5,7 @@ import math
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -16,6 +17,7 @@ from mecheval_jax.fields import LARGEST, LARGEST_NUMBER, MOST_SEEDS, check_once
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.selection.documents import fitted
 from mecheval_jax.store.choice import COSTS
+from mecheval_jax.store.provenance import found_from
 
 MIXERS = ("attention", "based", "mamba", "gated_delta_net", "hyena")
 """Architectures that are compared by default, with the hybrid of `HYBRID`."""
@@ -93,6 +95,11 @@ class ChoiceRequest:
         """Lengths of context at which costs are measured, in tokens."""
         return tuple(self.length * multiple for multiple in MULTIPLES)
 
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What the plan keeps of it: a budget may leave some out, and it may be asked for again."""
+        return {"widths": self.widths, "learning_rates": self.rates, "seeds": self.seeds}
+
     def shapes(self) -> dict[tuple[int, str], ModelConfig]:
         """Models of all widths and architectures, by these, in the order in which widths are kept.
 
@@ -158,15 +165,18 @@ class Commands:
     Attributes:
         arguments: Arguments that were given to the program.
         workdir: Folder that was given.
+        python_path: Folders of the user's own mixers, as of ``PYTHONPATH``; empty if there are
+            none.
     """
 
     arguments: tuple[str, ...]
     workdir: str
+    python_path: str = ""
 
     @property
     def whole(self) -> str:
         """The command as it was given."""
-        return _command(self.arguments)
+        return self._command(self.arguments)
 
     def beside(self, name: str, *flags: str) -> str:
         """The command of another choice on the same task, in a folder of its own beside this one.
@@ -178,15 +188,15 @@ class Commands:
         """
         replaced = (flag.lstrip("-").partition("=")[0] for flag in flags)
         kept = programs.without_flags(self.arguments, (*VARIED, *replaced))
-        return _command([*kept, f"--workdir={self.workdir}_{name}", *flags])
+        return self._command([*kept, f"--workdir={self.workdir}_{name}", *flags])
+
+    def _command(self, arguments: Sequence[str]) -> str:
+        command = f"{programs.command('choose')} {shlex.join(arguments)}"
+        return found_from(self.python_path, command)
 
 
 VARIED = ("workdir", "mixer", "widths", "learning_rates", "seeds", "budget")
 """Flags that another choice on the same task has otherwise."""
-
-
-def _command(arguments: Sequence[str]) -> str:
-    return f"{programs.command('choose')} {shlex.join(arguments)}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,6 +28,7 @@ from mecheval_jax.selection.plan import TRAINING_SHARE, Size, changes_of
 from mecheval_jax.selection.request import Asked, ChoiceRequest, Commands
 from mecheval_jax.selection.table import choice_table
 from mecheval_jax.selection.timing import options_of
+from mecheval_jax.store import own_code
 from mecheval_jax.store.choice import CHOICE, Advice, ChoiceFolder
 from mecheval_jax.store.left_out import LeftOut
 from mecheval_jax.store.sweep_folder import GroupFolder, GroupStatus
@@ -93,7 +94,8 @@ def _choose(
         _measured(measure_places, folder, sweep, clock)
     if clock.is_over:
         say("the budget is over: costs and circuits that are missing have a dash in the table")
-    commands = Commands(tuple(arguments), str(folder.path))
+    found_in = own_code.python_path(",".join(request.mixers))
+    commands = Commands(tuple(arguments), str(folder.path), found_in)
     return Choice(_concluded(folder, sweep, request, commands, outcome), outcome)
 
 

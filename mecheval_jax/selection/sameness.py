@@ -22,7 +22,8 @@ def check_same(folder: ChoiceFolder, sweep: Sweep, request: ChoiceRequest) -> No
     Raises:
         UserError: If they are not, or are no choice's.
     """
-    first = folder.read_plan().get("asked", {})
+    # Without a plan the making of the folder was broken off, and this is what was asked.
+    first = folder.read_plan().get("asked", {}) if folder.plan.exists() else request.asked
     what = _other_experiment(sweep, request) or _other_runs(sweep, request, first)
     if what:
         raise UserError(f"workdir {folder.path} holds {what}: take another workdir")

@@ -14,8 +14,8 @@ from typing import Any
 import pandas as pd
 
 from mecheval_jax.files import damaged, read_json, read_table, write_json, write_table
-from mecheval_jax.store.folder import Folder
-from mecheval_jax.store.remedies import COSTS
+from mecheval_jax.store.folder import MACHINE_FILE, Folder
+from mecheval_jax.store.remedies import COSTS_AGAIN
 from mecheval_jax.store.row_selection import rows_with
 
 NAME = "cost"
@@ -48,7 +48,7 @@ class CostFolder(Folder):
         super().__init__(path)
         self.costs = self.path / "cost.csv"
         self.crossovers = self.path / "crossovers.csv"
-        self.machine = self.path / "machine.json"
+        self.machine = self.path / MACHINE_FILE
 
     def read_costs(self) -> pd.DataFrame | None:
         """Rows of ``cost.csv``; None where no costs were measured.
@@ -56,7 +56,7 @@ class CostFolder(Folder):
         Raises:
             UserError: If the table is damaged.
         """
-        return read_table(self.costs, READ, COSTS) if self.costs.exists() else None
+        return read_table(self.costs, READ, COSTS_AGAIN) if self.costs.exists() else None
 
     def read_crossovers(self) -> pd.DataFrame | None:
         """Rows of ``crossovers.csv``, which is made of the costs and written after them, or None.
@@ -66,13 +66,13 @@ class CostFolder(Folder):
         """
         if not self.crossovers.exists():
             return None
-        table, costs = read_table(self.crossovers, CROSSED, COSTS), self.read_costs()
+        table, costs = read_table(self.crossovers, CROSSED, COSTS_AGAIN), self.read_costs()
         known = set() if costs is None else set(costs["model"])
         for name in (*table["model"], *table["against"]):
             if name not in known:
                 there = ", ".join(sorted(known)) or "no model"
                 why = f"it names the model {name}, and {self.costs.name} has {there}"
-                raise damaged(self.crossovers, why, COSTS)
+                raise damaged(self.crossovers, why, COSTS_AGAIN)
         return table
 
     def read_machine(self) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class CostFolder(Folder):
         Raises:
             UserError: If the file is damaged.
         """
-        return read_json(self.machine, {"device?": str}, absent={}, remedy=COSTS)
+        return read_json(self.machine, {"device?": str}, absent={}, remedy=COSTS_AGAIN)
 
     def begin(self, machine: Mapping[str, Any]) -> None:
         """Write the machine of the rows that come now; what was made of earlier ones is gone."""

@@ -160,5 +160,8 @@ def _imported(file: pathlib.Path, module: str, spec: ModuleSpec) -> Iterator[str
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             dots = "." * node.level + (node.module or "")
-            base = importlib.util.resolve_name(dots, package)
+            try:
+                base = importlib.util.resolve_name(dots, package)
+            except ImportError:  # out of the package: the module goes on without it
+                continue
             yield from (base, *(f"{base}.{alias.name}" for alias in node.names))

@@ -7,7 +7,7 @@ from mecheval_jax import programs
 NOT_NEEDED = "remove it: a run can be without it"
 AS_IT_WAS = "put it back as it was: nothing else has what it says"
 WRITTEN_AGAIN = "remove it, and the command of the sweep writes it again"
-COSTS = "remove it, and the command that measured it does so again"
+COSTS_AGAIN = "remove it, and the command that measured it does so again"
 
 
 def written_by(program: str) -> str:

@@ -40,7 +40,7 @@ from mecheval_jax.files import damaged, read_json, write_json, write_text
 from mecheval_jax.forms import mismatch
 from mecheval_jax.partitioning.multihost import by_main
 from mecheval_jax.store import forms, own_code, task_files
-from mecheval_jax.store.folder import PROVENANCE, Folder
+from mecheval_jax.store.folder import PROVENANCE_FILE, Folder
 from mecheval_jax.store.lock import held
 from mecheval_jax.store.metrics import forget_after, read_rows, write_rows
 from mecheval_jax.store.provenance import provenance
@@ -66,23 +66,17 @@ class TrainingFolder(Folder):
         """Rows of ``metrics.jsonl``; a last line that was cut off is passed over."""
         return read_rows(self.metrics)
 
-    def go_on(self, mixer: str, step: int, *, lost: int = 0) -> None:
-        """Begin a training, or go on with it from a step.
+    def go_on(self, mixer: str, step: int) -> None:
+        """Begin a training, or go on with it from a step: metrics of later steps are dropped.
 
         Args:
             mixer: Name of the mixer.
             step: Step of the checkpoint that was read; 0 if none was.
-            lost: Number of later checkpoints that were set aside.
 
         Raises:
             UserError: If it would go on with other code of a mixer than it began with.
         """
         own_code.keep(mixer, self.path, step)
-        self.forget_after(step, lost=lost)
-
-    def forget_after(self, step: int, *, lost: int = 0) -> None:
-        """Drop metrics of steps that will be taken again; `lost` as in `go_on`."""
-        del lost  # what a run says of it
         forget_after(self.metrics, step)
 
 
@@ -93,7 +87,7 @@ class RunFolder(TrainingFolder):
         super().__init__(path)
         self.config = self.path / "config.json"
         self.grammar = self.path / "grammar.json"
-        self.provenance = self.path / PROVENANCE
+        self.provenance = self.path / PROVENANCE_FILE
         self.member = self.path / "member.json"
         self.interchange = self.path / "interchange.csv"
         self.controls = self.path / "controls.csv"
@@ -280,6 +274,7 @@ class RunFolder(TrainingFolder):
         known = summary.get("finished") and self.experiment().evaluation == experiment.evaluation
         return summary.get("step") if known else None
 
+    @by_main
     def begin_measuring(self, experiment: Experiment) -> None:
         """Note what is measured next; a run with answers to another evaluation is not finished.
 
@@ -372,9 +367,15 @@ class RunFolder(TrainingFolder):
         return summary
 
     @by_main
-    def forget_after(self, step: int, *, lost: int = 0) -> None:
-        """Drop metrics of steps that will be taken again, and that the run diverged there."""
-        super().forget_after(step)
+    def go_on(self, mixer: str, step: int, *, lost: int = 0) -> None:
+        """Also forget that the run was finished, or diverged, after that step.
+
+        Args:
+            mixer: Name of the mixer.
+            step: Step of the checkpoint that was read; 0 if none was.
+            lost: Number of later checkpoints that were set aside.
+        """
+        super().go_on(mixer, step)
         summary = self.read_summary()
         if summary.get("finished") and step < summary.get("step", 0):
             which = "its newest checkpoint is" if step or lost == 1 else "its checkpoints are"

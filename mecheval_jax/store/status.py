@@ -246,7 +246,9 @@ def _of_run(folder: RunFolder, patience: float) -> Overview:
         status.rate = middle_rate([1 / seconds for seconds in pace])
     # Whoever trains holds the folder's lock, however long a stretch of steps takes.
     at_work = held_by(folder.path, "training") is not None
-    if not at_work and is_dead(status, datetime.datetime.now(datetime.UTC), patience):
+    if at_work:  # its programs may still be compiled, and nothing be written
+        status.state = "running"
+    elif is_dead(status, datetime.datetime.now(datetime.UTC), patience):
         status.state = "dead"
     if summary.get("diverged_at") is not None and not summary.get("finished"):
         status.state, status.diverged, status.training = "failed", 1, 0

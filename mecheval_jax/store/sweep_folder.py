@@ -37,7 +37,7 @@ from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import damaged, read_json, write_json
 from mecheval_jax.forms import COUNT, NUMBER
 from mecheval_jax.partitioning.multihost import by_main, is_main, on_main
-from mecheval_jax.store.folder import PROVENANCE, Folder
+from mecheval_jax.store.folder import PROVENANCE_FILE, Folder
 from mecheval_jax.store.forms import STRATEGY, SWEEP
 from mecheval_jax.store.metrics import read_rows
 from mecheval_jax.store.provenance import provenance
@@ -220,7 +220,7 @@ class SweepFolder(Folder):
     def __init__(self, path: str | os.PathLike):
         super().__init__(path)
         self.sweep = self.path / SWEEP_FILE
-        self.provenance = self.path / PROVENANCE
+        self.provenance = self.path / PROVENANCE_FILE
         self.table = self.path / "members.csv"
         self.best = self.path / "best.csv"
         self.success = self.path / "success.csv"

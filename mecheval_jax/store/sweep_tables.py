@@ -153,7 +153,7 @@ def read_members(group: GroupFolder) -> pd.DataFrame:
     table = read_table(group.table, MEMBER_NUMBERS, WRITTEN_AGAIN)
     if wrong := _wrong_in(table, group.name):
         raise damaged(group.table, wrong, WRITTEN_AGAIN)
-    return table
+    return table.astype({"member": int})  # a spreadsheet may write 1.0
 
 
 def _wrong_in(table: pd.DataFrame, group: str) -> str | None:

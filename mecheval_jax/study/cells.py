@@ -278,13 +278,13 @@ class StudyCells:
         name = f"the fall of {_name(seen)} to test"
         on_dev, on_test = published_accuracy(seen), published_accuracy(cell)
         shown = None if on_dev is None or on_test is None else (on_dev - on_test,) * 2
-        runs = self._best(cell)[0]
+        runs, _, equal = self._best(cell)
         runs = runs[runs["dev_accuracy"].notna()]
         if runs.empty:
             return Quantity(name, published=shown)
         falls = falls_of(runs)
         own = mean(name, falls["change"].tolist(), falls["error"].tolist(), self._of_falls)
-        return dataclasses.replace(own, published=shown, widths=frozenset([width]))
+        return dataclasses.replace(own, published=shown, widths=frozenset([width]), chosen=equal)
 
     def each(self, runs: pd.DataFrame, role: str, site: str = INPUT) -> Iterator[Quantity]:
         """Restored share of every single run, beside the range of the study's runs.

@@ -196,8 +196,7 @@ def _judged(tested: _Tested, p_value: float | None) -> Judgement:
         sentence = f"No run to judge by: {missing or 'anything of it'}."
     elif p_value > ERROR_RATE:
         verdict = UNDECIDED
-        claim = tested.weakest if tested.if_false < 1 or not tested.missing_parts else None
-        claim = claim or tested.most_contradicted
+        claim = tested.most_contradicted if missing else tested.weakest
         said = "Cannot be told that"
         if claim.if_false <= ERROR_RATE:
             said = f"Holds by itself (p = {claim.if_false:.2g}), not among all findings, that"
@@ -205,7 +204,8 @@ def _judged(tested: _Tested, p_value: float | None) -> Judgement:
             claim = tested.most_contradicted
             said = f"False by itself (p = {claim.if_true:.2g}), not among all findings, that"
         sentence = (
-            f"Essential, and no run to judge by: {missing}. So far, {claim.text}: {_shown(claim)}."
+            f"Essential, and no run to judge by: {missing}. "
+            f"The least certain claim so far is that {claim.text}: {_shown(claim)}."
             if missing
             else f"{said} {claim.text}: {_shown(claim)}."
         )

@@ -22,7 +22,7 @@ from mecheval_jax.study.coverage import HEADS as COVERAGE_HEADS
 from mecheval_jax.study.coverage import Coverage
 from mecheval_jax.study.findings.margins import ACCURACY, ATTRIBUTION
 from mecheval_jax.study.judgement import ERROR_RATE, NOT_RUN, UNDECIDED, VERDICTS, Judgement
-from mecheval_jax.study.measured import answering, failures
+from mecheval_jax.study.measured import HIGH_ABOVE, answering, failures
 from mecheval_jax.study.quantities import Claim, with_interval
 from mecheval_jax.study.run_table import SEVERAL, name_of, run_lines, success_lines
 from mecheval_jax.study.tables import has_shares
@@ -80,7 +80,8 @@ def _of_success(rows: pd.DataFrame) -> str:
         return SUCCESS
     return (
         f"{SUCCESS} Of the runs beside the best one of their cell and rate, if that one answers "
-        f"more than a guess or a copy, so many fail (they answer less than half as much): "
+        f"at least {100 * HIGH_ABOVE:.0f} points more than a guess or a copy, so many fail (they "
+        f"answer less than half as much): "
         f"{', '.join(told)}."
     )
 

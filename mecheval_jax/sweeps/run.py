@@ -66,7 +66,7 @@ def run_sweep(
 
     Raises:
         UserError: If the workdir is another sweep's, or a group could not run because of a user's
-            mistake.
+            mistake, or the workdir was moved away.
         Interrupted: If SIGTERM or Ctrl-C came, and what was trained is saved; or a process is gone.
         TimeIsOver: If `until` has come, likewise.
     """
@@ -163,6 +163,10 @@ def _run_one(
         again = 0 if multihost.is_multiprocess() else retries
         error = run_with_retries(plan.name, task, again, say)
         gc.collect()  # its compiled programs, which refer to one another
+        if error is not None and not own.path.exists():
+            # The folder was moved away. Nothing is made anew in its place, and other processes,
+            # which do not write and so have not noticed, are not left to wait for this one.
+            raise error
         if error is not None:
             status = own.read_status()
             status.state, status.error = "failed", one_line(error, 300)
@@ -171,8 +175,8 @@ def _run_one(
     if error is None or isinstance(error, UserError):
         return error
     if multihost.is_multiprocess():
-        # Only what was raised as a UserError has reached the others as well: they wait for this
-        # one, which may not go on without them.
+        # Only a UserError is raised on all of them. Others wait for this one, which may not go on
+        # without them.
         raise error
     return machine.explain(error) or error
 

@@ -80,7 +80,7 @@ def kind_of(name: str, recall_like: Collection[str] = ()) -> tuple[str, str]:
     """
     kind, what = KINDS[name]
     if name in recall_like:
-        return RECALL_LIKE, f"{what}; not counted: where pairs stand side by side this is recall"
+        return RECALL_LIKE, f"{what}; not counted: in these documents this is itself recall"
     return kind, what
 
 

@@ -45,6 +45,14 @@ def test_another_machine_is_refused(folder):
         record.Record(folder, MACHINE | {"device": "H100"})
 
 
+def test_a_folder_of_costs_is_refused(tmp_path):
+    """Catches rows of another machine beside this one's description."""
+    (tmp_path / "machine.json").write_text("{}")
+    (tmp_path / "cost.csv").write_text("model\n")
+    with pytest.raises(UserError, match=r"is not empty and holds no benchmarks, but cost\.csv"):
+        benchmarks.measure(only=["imports"], output=tmp_path)
+
+
 # Catches a ratio upside down, an interval that is too narrow, and quantities that one has alone.
 def test_ratios_have_their_spread(folder):
     before, _ = record.read(folder)

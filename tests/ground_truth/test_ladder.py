@@ -127,7 +127,7 @@ def test_damaged_models_are_named_before_others_are_trained(tmp_path, monkeypatc
 
 
 def test_models_of_an_earlier_request_do_not_stay(tmp_path, monkeypatch):
-    """Catches a file of models that the tables beside it are not about."""
+    """Catches a file of models, or a table, that the figure beside it is not about."""
     monkeypatch.setattr(ladder, "TRAINED", (("attention", "induction"),))
     monkeypatch.setattr(
         ladder,
@@ -136,10 +136,13 @@ def test_models_of_an_earlier_request_do_not_stay(tmp_path, monkeypatch):
             dict.fromkeys(ladder.COLUMNS["trained"], 0) | {"grade": "not learned", "verdict": "x"}
         ],
     )
-    for name in ("models.safetensors", "models.json"):
+    earlier = ("models.safetensors", "models.json", "edges.csv", "collection.csv")
+    for name in earlier:
         (tmp_path / name).write_text("{}")
     climb(LadderRequest(tmp_path, ("trained",), seeds=1, steps=1))
-    assert not list(tmp_path.glob("models.*"))
+    assert not [name for name in earlier if (tmp_path / name).exists()]
+    assert (tmp_path / "trained.csv").exists()
+    assert (tmp_path / "parts").is_dir()
 
 
 def test_units_have_files_of_their_own():

@@ -49,6 +49,10 @@ def test_members_are_added_under_their_names(tmp_path):
     assert list(table["value"]) == [1.0, 1.0, 3.0, 3.0]
     assert list(pd.read_csv(folder / "runs.csv")["accuracy"]) == [0.9, 0.2]
     assert not (folder / "editing.csv").exists()
+    # What a new run was not asked for does not stay of the one before.
+    (run.analyses / "capacity.csv").unlink()
+    memory_results.add(tmp_path, name, run, experiment)
+    assert list(pd.read_csv(folder / "capacity.csv")["run"]) == ["a", "a"]
 
 
 def test_lines_of_tasks():

@@ -117,7 +117,7 @@ def test_an_intervention_that_changes_nothing_is_refused(attention):
     validate(attention.restore(site, attention.key), attention.activations)
     # One that changes something does not excuse another that does not.
     both = compose(attention.restore("block_0/block_input", attention.key), own)
-    with pytest.raises(UserError, match=f"{site}: the value is the live one"):
+    with pytest.raises(UserError, match=f"{site}: the intervention leaves every"):
         validate(both, attention.activations)
 
 

@@ -192,8 +192,10 @@ def test_interventions_of_different_shapes_do_not_combine(attention):
     site = "block_1/block_input"
     first = interchange(attention.other, [site], attention.key)
     one = jax.tree.map(lambda leaf: leaf[:1], first)
-    with pytest.raises(UserError, match=r"\(4, 13, 16\) and \(1, 13, 16\)"):
-        compose(first, one)
+    whole = {site: {"value": attention.other[site][:1]}}  # it would leave nothing of the first
+    for later in (one, whole):
+        with pytest.raises(UserError, match=r"\(4, 13, 16\) and \(1, 13, 16\)"):
+            compose(first, later)
 
 
 def test_a_later_site_overrides_what_flows_into_it(subject):

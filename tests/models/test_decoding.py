@@ -47,6 +47,8 @@ def test_lengths(mixer):
     assert greedy(model, params, prompt, 7).shape == (1, 7)
     with pytest.raises(UserError, match=r"8 tokens after a prompt of 10.*at most 7"):
         greedy(model, params, prompt, 8)
+    with pytest.raises(UserError, match="a prompt of 20 tokens: at most 16, the model's"):
+        greedy(model, params, jnp.ones((1, 20), jnp.int32), 1)
     with pytest.raises(UserError, match="count is 0: it takes a whole number, at least 1"):
         greedy(model, params, prompt, 0)
     with pytest.raises(UserError, match="max_length is -1: it takes a whole number, at least 1"):

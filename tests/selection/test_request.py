@@ -85,6 +85,9 @@ def test_commands_are_given_again():
     assert found.beside("rates", "--seeds=5") == (
         f"{program} '--documents=my file.jsonl' --workdir=runs/a_rates --seeds=5"
     )
+    own = request.Commands(tuple(given), "runs/a", "my mixers")
+    assert own.whole == f"PYTHONPATH='my mixers' {found.whole}"
+    assert own.beside("rates").startswith(f"PYTHONPATH='my mixers' {program} ")
 
 
 def test_flags_of_another_command_replace_those_given():

@@ -135,6 +135,7 @@ def planned(asked, tmp_path):
     of_width = {mixer: Timing(0.01, 1.0) for mixer in asked.mixers}
     timings = dict.fromkeys(asked.widths, of_width)
     open_folder(folder, sweep_of(asked, Size(asked.widths, asked.rates, asked.seeds), timings))
+    folder.write_plan({"asked": asked.asked})
     return folder
 
 

@@ -28,10 +28,11 @@ def planned_of(asked, size):
 def test_what_a_budget_left_out_may_be_asked_again(tmp_path):
     """Catches the same command refused, and a further width that is passed over in silence."""
     folder, sweep = ChoiceFolder(tmp_path), planned_of(ASKED, Size((16,), (1e-2,), 2))
+    check_same(folder, sweep, ASKED)  # broken off before the plan was written
+    write_json(folder.plan, {})
     with pytest.raises(UserError, match="holds a choice of --widths=16, without 8: take"):
         check_same(folder, sweep, ASKED)
-    first = {"widths": ASKED.widths, "learning_rates": ASKED.rates, "seeds": ASKED.seeds}
-    write_json(folder.plan, {"asked": first})
+    write_json(folder.plan, {"asked": ASKED.asked})
     check_same(folder, sweep, ASKED)
     check_same(folder, sweep, dataclasses.replace(ASKED, widths=(16,), seeds=2))
     for changes in ({"widths": (16, 8, 32)}, {"seeds": 4}, {"rates": (1e-2, 3e-3)}):

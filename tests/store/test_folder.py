@@ -4,20 +4,20 @@ import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import DRAFT
-from mecheval_jax.store.folder import PROVENANCE, Folder
+from mecheval_jax.store.folder import PROVENANCE_FILE, Folder
 from mecheval_jax.store.lock import PREFIX
 
 
 def test_what_counts_as_standing_in_a_folder(tmp_path):
     """Catches a folder that is refused for the leavings of a kill, or for files nobody sees."""
     assert Folder(tmp_path / "none").contents() == set()
-    for name in (f"a.json{DRAFT}", f"{PREFIX}ladder", ".gitignore", PROVENANCE):
+    for name in (f"a.json{DRAFT}", f"{PREFIX}ladder", ".gitignore", PROVENANCE_FILE):
         (tmp_path / name).touch()
     folder = Folder(tmp_path)
-    assert folder.contents() == {PROVENANCE}
+    assert folder.contents() == {PROVENANCE_FILE}
     folder.check_own("costs", ("cost.csv",))
     (tmp_path / "thesis.tex").touch()
-    assert folder.contents() == {PROVENANCE, "thesis.tex"}
+    assert folder.contents() == {PROVENANCE_FILE, "thesis.tex"}
     with pytest.raises(UserError, match="is not empty and holds no costs, but thesis"):
         folder.check_own("costs", ("cost.csv",))
     with pytest.raises(UserError, match="but thesis"):

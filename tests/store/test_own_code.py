@@ -113,6 +113,14 @@ def test_an_import_that_was_not_carried_out(monkeypatch):
     assert "own_late" not in sys.modules
 
 
+def test_an_import_that_leads_out_of_its_package(code):
+    """Catches a traceback of a module that is imported by itself and within a package."""
+    (code / "own_main.py").write_text(
+        "try:\n    from ..helpers import f\nexcept ImportError:\n    pass\n" + FILES["own_main.py"]
+    )
+    assert "own_parts" in own_code._files(NAME)
+
+
 @pytest.mark.parametrize("name", ["own_main.py", "own_parts.py", "own_package/beside.py"])
 def test_a_hash_is_of_all_files(code, name):
     """Catches an edited part of a mixer that goes unnoticed."""

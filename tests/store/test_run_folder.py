@@ -95,7 +95,7 @@ def test_metrics_that_were_cut_off(tmp_path):
     rows = [{"step": step, "split": "train", "loss": 1.0} for step in (10, 20, 30)]
     folder.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": 4')
     assert folder.read_metrics() == rows
-    folder.forget_after(20)
+    folder.go_on("attention", 20)
     assert folder.read_metrics() == rows[:2]
     assert folder.metrics.read_text().count("\n") == 2
     folder.metrics.write_text('5\n{"step": 10, "split": "train"}\n')
@@ -131,7 +131,7 @@ def test_a_run_that_is_trained_again_has_not_diverged(tmp_path):
     """Catches a status that says failed while the run goes on, and after its end."""
     folder = RunFolder(tmp_path)
     folder.update_summary(finished=False, diverged_at=7)
-    folder.forget_after(5)
+    folder.go_on("attention", 5)
     assert folder.read_summary()["diverged_at"] is None
     folder.update_summary(finished=True, step=9)
     assert folder.read_summary() == {"finished": True, "diverged_at": None, "step": 9}

@@ -84,6 +84,9 @@ def test_a_run_that_is_at_work_is_not_dead(tmp_path):
     """Catches a large model, a stretch of whose steps takes long, that a user takes for dead."""
     folder = RunFolder(tmp_path / "run")
     folder.open(small.experiment())
+    assert read_overview(folder.path).groups[0].status.state == "waiting"
+    with folder.lock("training"):  # its programs are compiled: there is no metric yet
+        assert read_overview(folder.path).groups[0].status.state == "running"
     folder.metrics.write_text('{"step": 1, "split": "train", "loss": 1.0, "accuracy": 0.1}\n')
     os.utime(folder.metrics, (1, 1))
     assert read_overview(folder.path).groups[0].status.state == "dead"

@@ -13,6 +13,7 @@ from mecheval_jax.store.sweep_tables import (
     best,
     differences,
     member_rows,
+    read_members,
     success,
     with_shapes,
     write_tables,
@@ -212,6 +213,8 @@ def test_a_table_that_was_cut_or_saved_by_a_spreadsheet(tmp_path):
     path, found = folder.groups()[0].table, []
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     table.assign(member=table["member"] + ".0").to_csv(path, index=False)
+    numbers = read_members(folder.groups()[0])["member"]
+    assert [folder.groups()[0].member(number).name for number in set(numbers)] == ["0000", "0001"]
     assert write_tables(folder, lambda _, tables: found.append(tables)) == 3
     assert found.pop().members["member"].is_monotonic_increasing
     table[table["member"] == "0"].to_csv(path, index=False)

@@ -201,6 +201,22 @@ def test_a_group_that_fails_is_run_again(finished, tmp_path, monkeypatch, capsys
     assert ended.value.code == 1
 
 
+def test_a_sweep_that_is_moved_away(tmp_path, monkeypatch):
+    """Catches groups that are trained from nothing where the folder was, and cannot go on there."""
+    began = []
+
+    def moved(plan, own, *others):
+        began.append(plan.name)
+        (tmp_path / "here").rename(tmp_path / "there")
+        raise UserError("the folder is gone")
+
+    monkeypatch.setattr(sweeps, "run_group", moved)
+    with pytest.raises(UserError, match="the folder is gone"):
+        run(tmp_path / "here")
+    assert len(began) == 1
+    assert not (tmp_path / "here").exists()
+
+
 def test_preemption(tmp_path, monkeypatch):
     """Catches a group that trains on after SIGTERM, or is retried as if it had failed."""
     asked = []

@@ -161,8 +161,8 @@ def _switch_off(
 
     Returns:
         The probability without ablation; probability and correctness for every combination of
-        component, place and ablation, in this order; and whether a document has another one from
-        which to resample, which no longest document has that is alone with its length.
+        component, place and ablation, in this order; and whether a document has another one of
+        its length or more, from which to resample.
     """
     sites = tuple(dict.fromkeys(site for component in components for site in component.sites))
     # [component] by site: mask of the channels that belong to it; the mask of tokens comes later.

@@ -6,6 +6,7 @@ few tokens of short convolutions or shifts, which most mixers have and which hol
 
 import bisect
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -35,6 +36,9 @@ SCALES = {
 }
 """Option that scales the state of each mixer: a share of the width, or a number."""
 
+MOST_HEADS = 16
+"""Greatest number of heads that is tried in narrower models: an mLSTM is wider inside."""
+
 LARGEST = 1024
 """Greatest value of an option that is tried."""
 
@@ -62,15 +66,16 @@ def equal_state(mixer: str, width: int, size: int) -> dict[str, Any]:
     def bytes_of(value: float) -> int:
         return layer_bytes(ModelConfig(mixer, 1, width, 8, 8, mixer_options={option: value}))
 
-    def can_be(heads: int) -> bool:
+    def cannot_be(value: float) -> bool:
         try:
-            return bytes_of(heads) > 0
+            return bytes_of(value) == 0
         except UserError:
-            return False
+            return True
 
     values = _values(option, width)
-    if option == HEADS:
-        values = [heads for heads in values if can_be(heads)]
+    # Numbers of heads have to divide something; of the others only the smallest may be too small.
+    left_out = itertools.filterfalse if option == HEADS else itertools.dropwhile
+    values = list(left_out(cannot_be, values))
     found = bisect.bisect_left(values, size, key=bytes_of)
     if found < len(values) and bytes_of(values[found]) == size:
         return {option: values[found]}
@@ -82,11 +87,11 @@ def equal_state(mixer: str, width: int, size: int) -> dict[str, Any]:
 
 
 def _values(option: str, width: int) -> Sequence[int] | Sequence[float]:
-    """Values of an option that can be, those of the smallest states first."""
+    """Values of an option that may be possible, those of the smallest states first."""
     if option == "key_share":
         return [number / width for number in range(1, 4 * width + 1)]
     if option == HEADS:
-        return [heads for heads in range(width, 0, -1) if width % heads == 0]
+        return range(max(width, MOST_HEADS), 0, -1)
     return range(1, LARGEST + 1)
 
 

@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mecheval_jax.array_types import Array
+from mecheval_jax.array_types import Array, PyTree
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.memory.removal import MemoryPlace, find_memory, memories
 from mecheval_jax.evaluation.patching.effects import SMALLEST_GAP, Gap
@@ -129,15 +129,16 @@ def _without(
     # A document does not count if the new pair follows so closely that the old one's tokens reach
     # into it.
     old = jnp.where(old[:, -1:] < batch.roles["key"][:, :1], old, -1)
-    query, documents = batch.query_positions[:, :1], jnp.arange(len(old))
-    asked_old = _asking_old(batch)
 
+    # Documents are arguments: as constants XLA would compute on them as it compiles.
     @jax.jit
-    def everything() -> dict[str, dict[str, Array] | Array]:
+    def everything(
+        params: PyTree, batch: Batch, asked_old: Batch, where: Geometry, new: Array, old: Array
+    ) -> dict[str, dict[str, Array] | Array]:
+        query, documents = batch.query_positions[:, :1], jnp.arange(len(old))
+
         def run(changed: Interventions) -> tuple[dict[str, Array], dict[str, Array]]:
-            logits, activations = observe(
-                subject.model, subject.params, batch.tokens, changed, query
-            )
+            logits, activations = observe(subject.model, params, batch.tokens, changed, query)
             return {
                 "read": activations[place.output(activations)][documents, query[:, 0]],
                 "new_probability": score(logits, batch).probability[:, 0],
@@ -152,7 +153,7 @@ def _without(
             "present": place.present(where) & (old >= 0)[:, 0]
         }
 
-    return everything()
+    return everything(subject.params, batch, _asking_old(batch), where, new, old)
 
 
 def _asking_old(batch: Batch) -> Batch:
@@ -163,11 +164,11 @@ def _asking_old(batch: Batch) -> Batch:
 
 def _trace(subject: Subject, batch: Batch, bootstrap: Bootstrap) -> Estimate:
     """Logit that the old value loses with its token, divided by the loss of the new one."""
-    question, old = Question(subject.model, subject.params, batch), _asking_old(batch)
     key = corruption_key(subject.evaluation.seed)
 
     @jax.jit
-    def lost() -> tuple[Array, Array]:
+    def lost(params: PyTree, batch: Batch, old: Batch) -> tuple[Array, Array]:
+        question = Question(subject.model, params, batch)
         clean = question.run(batch.tokens)
 
         def loss(role: str, wanted: Batch) -> Array:
@@ -176,5 +177,6 @@ def _trace(subject: Subject, batch: Batch, bootstrap: Bootstrap) -> Estimate:
 
         return loss(OLD, old), loss("value", batch)
 
-    above, under = (np.asarray(each) for each in lost())
+    found = lost(subject.params, batch, _asking_old(batch))
+    above, under = (np.asarray(each) for each in found)
     return bootstrap.ratio(above, under, np.asarray(batch.roles[OLD][:, 0] >= 0))

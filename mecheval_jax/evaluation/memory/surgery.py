@@ -30,7 +30,7 @@ VALUES = ("v", "x")
 
 
 def written_values(write: str, paths: Collection[str]) -> str | None:
-    """Path of the values of a write into a state; None if they or the state are no site.
+    """Path of the values of a write into a state; None if the values or the state have no site.
 
     H3 has a site with what it writes, and none with its state.
 

@@ -39,7 +39,6 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from mecheval_jax.array_types import Array, Float
 from mecheval_jax.errors import UserError
@@ -61,6 +60,7 @@ from mecheval_jax.mixers.rwkv import RWKV4
 from mecheval_jax.mixers.rwkv7 import RWKV7
 from mecheval_jax.mixers.s4d import S4D
 from mecheval_jax.mixers.softmax_attention import SoftmaxAttention
+from mecheval_jax.ops.log_linear_attention import weights_of_pairs
 from mecheval_jax.ops.long_convolution import toeplitz
 from mecheval_jax.ops.stabilizer import bounded_below, log_maximum
 from mecheval_jax.ops.trapezoid import weight_of_write
@@ -303,8 +303,7 @@ def _of_log_linear_mamba2(mixer: LogLinearMamba2, sites: Sites, x: Array) -> Mix
     decay = jnp.exp(-jnp.exp(mixer.A_log)[None, None] * dt)[..., None]
     write = dt[..., None] * sites["B"][:, :, None]
     query = jnp.broadcast_to(sites["C"][:, :, None], write.shape)
-    levels = np.array([[(t ^ s).bit_length() for s in range(length)] for t in range(length)])
-    weights = jnp.moveaxis(sites["weights"], 2, 1)[:, :, np.arange(length)[:, None], levels]
+    weights = weights_of_pairs(jnp.moveaxis(sites["weights"], 2, 1), length)
     matrices = unrolled_recurrence(write, decay, query) * weights
     return MixingMatrices(matrices + _diagonal(mixer.D, length), sites["x"])
 

@@ -163,11 +163,6 @@ class Evidence:
         return [parts.index(part) for part in parts]
 
     @property
-    def crossed(self) -> bool:
-        """Whether all of several runs are on the same documents."""
-        return len(self.documents) > 1 and len(set(self.sets)) == 1
-
-    @property
     def different(self) -> int:
         """Number of judged documents, of which one that several runs share counts once."""
         return int(self.documents[np.unique(self.sets)].sum())

@@ -9,7 +9,6 @@ pair can lie follows from the layers, whose reaches add up.
 
 import dataclasses
 import functools
-from collections.abc import Mapping
 
 from mecheval_jax.interventions.addresses import site_paths
 from mecheval_jax.interventions.capture import handed_on
@@ -91,8 +90,8 @@ def nearest(config: ModelConfig, length: int) -> float:
     found = (_reach(config, layer, length) for layer in range(config.layers))
     inside = [reach for reach in found if reach < ALL]
     # A short convolution may lie beside a filter over the whole document.
-    short = [reach for layer in range(config.layers) for reach in _chosen(config, layer, length)]
-    return max([*inside, *(reach for reach in short if reach < ALL)], default=0)
+    chosen = filter(None, (_chosen(config, layer, length) for layer in range(config.layers)))
+    return max([*inside, *(reach for reach, _ in chosen if reach < ALL)], default=0)
 
 
 def judged(config: ModelConfig, task: Task, batch: Batch) -> Geometry:
@@ -100,19 +99,19 @@ def judged(config: ModelConfig, task: Task, batch: Batch) -> Geometry:
     return geometry(task, batch).apart(nearest(config, task.usual_length))
 
 
-def _chosen(config: ModelConfig, layer: int, length: int) -> Mapping[float, tuple[str, ...]]:
-    """Sites of a layer's local operations that are exchanged together, by their greatest reach.
+def _chosen(config: ModelConfig, layer: int, length: int) -> tuple[float, tuple[str, ...]] | None:
+    """Greatest reach of a layer's local operations, and their sites, exchanged together, if any.
 
     A filter over the whole document that follows a short convolution is left out: it reads what the
     convolution has mixed, and changes with it.
     """
     local = _local(config, layer)
     if not local:
-        return {}
+        return None
     short = {path: reach for path, reach in local.items() if reach < length / 2}
     chosen = short or local
     reach = max(chosen.values()) if short else ALL
-    return {reach: tuple(path for path in site_paths(config) if path in chosen)}
+    return reach, tuple(path for path in site_paths(config) if path in chosen)
 
 
 def cut_before(config: ModelConfig, layer: int) -> tuple[str, ...]:
@@ -136,7 +135,8 @@ def places_of(config: ModelConfig, length: int) -> tuple[Place, ...]:
         reach = max(behind, LEAST)
         if layer:
             found.append(Place(STREAM, layer, cut_before(config, layer), reach))
-        for own, sites in _chosen(config, layer, length).items():
+        if (chosen := _chosen(config, layer, length)) is not None:
+            own, sites = chosen
             found.append(Place(LOCAL, layer, sites, behind + own))
         found.append(Place(READING, layer, (SitePath(layer, "mixer_output").path,), reach))
         behind += _reach(config, layer, length)

@@ -65,7 +65,8 @@ class Verdict:
     Attributes:
         verdict: One of `rule.CLASSES`.
         layer: For induction the layer that looks up, for direct retrieval and convolutional
-            binding the layer that retrieves, for mixed the layer whose input was read.
+            binding the layer that retrieves, for mixed the layer whose input was read or, where
+            both routes lie inside a layer, that layer.
         binding: Position at which a convolution forms the pair: ``convolution_at_value``,
             ``convolution_at_next_key``, ``convolution_at_value+2``, ``convolution_at_pair`` if no
             single position restores, ``none``, or ``undecided``; None if no mechanism is named.

@@ -81,6 +81,7 @@ def write(workdirs: Sequence[str], output: str | None = None) -> pathlib.Path:
         left_out,
         runs=[sections[run.name] for run in shown],
         comparisons=compared,
+        whole_runs=WHOLE_RUNS,
     )
     path = home / "report.html"
     write_text(path, page)

@@ -213,7 +213,7 @@ def places(summary: Mapping[str, Any]) -> Table | None:
         return None
     roles = dict.fromkeys(row["role"] for row in restored)
     columns = (Column("site"), *(Column(role, role, number, True) for role in roles))
-    caption = "Attribution at each site and set of positions"
+    caption = "Attribution at each site and set of positions, the pair's earlier token replaced"
     return Table("places", caption, columns, list(rows.values()))
 
 

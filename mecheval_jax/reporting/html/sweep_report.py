@@ -110,9 +110,13 @@ def _mechanisms(
 ) -> Iterator[dict[str, Any]]:
     """The best member of each shape that has interventions, as a section.
 
-    That of the group that is advised has its effective attention as a whole, too.
+    That of the group that is advised comes first, and has its effective attention as a whole, too.
     """
     measured = [(group, run) for group, run in best if run.interchange.exists()]
+    measured.sort(key=lambda one: one[0] != advised)
+    for group, _ in measured[MOST_MECHANISMS:]:
+        why = f"the page shows that of {MOST_MECHANISMS} shapes; launch.report shows a run alone"
+        left_out.note(f"{titles[group]}, its evidence", why)
     for index, (group, run) in enumerate(measured[:MOST_MECHANISMS]):
         if run.config.exists():
             whole = group == advised

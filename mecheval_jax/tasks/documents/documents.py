@@ -45,12 +45,12 @@ from mecheval_jax.tasks.base import (
 from mecheval_jax.tasks.documents.document_floors import place_floors, value_floors
 from mecheval_jax.tasks.documents.file import DocumentFile
 from mecheval_jax.tasks.documents.line import Document, DocumentQuery
+from mecheval_jax.tasks.documents.replacement import replace
 from mecheval_jax.tasks.documents.scan import remarks_on, scanned
 from mecheval_jax.tasks.documents.tokenizers import NAMES, check_file, is_file
 from mecheval_jax.tasks.floors import with_best
 from mecheval_jax.tasks.packed import HostTask, Packed, generator
 from mecheval_jax.tasks.packed_floors import answer_class, in_document, packed_floors
-from mecheval_jax.tasks.synthetic.replacement import replace
 
 FITTED_TOKENS = 4_000_000
 """Tokens of train documents that floors are fitted to; all are held in memory for it."""

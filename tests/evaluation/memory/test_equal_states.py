@@ -22,6 +22,16 @@ def test_a_state_of_so_many_bytes(mixer, options):
     assert layer_bytes(ModelConfig(mixer, 1, 16, 8, 8, mixer_options=options)) == 512
 
 
+def test_the_smallest_states():
+    """Catches a smaller state that cannot be and ends the search."""
+    assert equal_state("retnet", 16, 256) == {"key_share": 0.125}
+
+
+def test_heads_of_an_mlstm():
+    """Catches numbers of heads that divide its inner width and not the model's."""
+    assert equal_state("mlstm", 40, 4672) == {"heads": 16}
+
+
 # Catches a size that is rounded in silence.
 def test_states_that_cannot_be():
     told = r"mamba of width 16 has none; the nearest: 512 \(d_state=4\) and 640 \(d_state=5\)"
@@ -33,6 +43,9 @@ def test_states_that_cannot_be():
     told = r"the nearest: 2,336 \(heads=8\) and 4,368 \(heads=4\)"
     with pytest.raises(UserError, match=told):
         equal_state("mlstm", 32, 4096)
+    # A RetNet of one key channel cannot be.
+    with pytest.raises(UserError, match=r"the nearest: 256 \(key_share=0.125\)$"):
+        equal_state("retnet", 16, 255)
     with pytest.raises(UserError, match="mixer whose state can be scaled 'attention'"):
         equal_state("attention", 16, 512)
     with pytest.raises(UserError, match="width 0: at least 1"):

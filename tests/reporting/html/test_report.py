@@ -67,7 +67,12 @@ def test_report_says_what_was_found(page):
 @pytest.mark.parametrize(
     ("binding", "words"),
     [
-        ("convolution_at_value+2", "at value+2, holds the pair: so many tokens behind that one."),
+        ("convolution_at_value+2", "convolution, 2 tokens behind the value, holds the pair."),
+        (
+            "convolution_at_pair+1",
+            "convolution, 1 token behind the pair's later token, holds the pair.",
+        ),
+        ("convolution_at_pair+0", "convolution, at the pair's later token, holds the pair."),
         ("convolution_at_pair", "at several tokens of the pair hold it together."),
         ("undecided", "is not clear."),
         (None, ""),

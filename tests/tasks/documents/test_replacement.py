@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mecheval_jax.tasks.synthetic.replacement import replace
+from mecheval_jax.tasks.documents.replacement import replace
 from tests.support.outcomes import is_uniform
 
 IDS = np.array([2, 3, 7, 9])
