@@ -22,7 +22,7 @@ from mecheval_jax.evaluation.cost.measure import (
 from mecheval_jax.fields import numbers_of_texts
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.models.own_mixers import check_own_mixers
-from mecheval_jax.store.cost_folder import CROSSOVERS, CostFolder
+from mecheval_jax.store.cost_folder import CROSSOVERS, OWN, CostFolder
 
 
 def options(given: Mapping[str, Any]) -> CostOptions:
@@ -61,7 +61,7 @@ def measure(
     for shape in shapes.values():
         check_own_mixers(shape)
     folder = CostFolder(workdir)
-    folder.check_own("costs", (folder.costs.name,))
+    folder.check_own("costs", OWN)
     return continue_measuring(shapes, folder, how, anew=True)
 
 

@@ -62,6 +62,15 @@ def test_a_folder_of_benchmarks_is_refused(tmp_path):
         costs.measure(SMALL, ["attention"], tmp_path, CostOptions())
 
 
+def test_a_table_that_was_removed_is_measured_again(tmp_path):
+    """Catches a folder that is refused after the advice for a damaged table was followed."""
+    how = CostOptions(lengths=(8,), programs=("prefill",), tokens=16, repeats=2)
+    costs.measure(SMALL, ["attention"], tmp_path, how)
+    (tmp_path / "cost.csv").unlink()
+    table, _, _ = costs.measure(SMALL, ["attention"], tmp_path, how)
+    assert len(table) == 1
+
+
 def test_a_mixer_that_is_broken(tmp_path):
     """Catches a traceback of a user's own mixer, and a folder that was made for nothing."""
     mixers = ["based", "tests.models.test_own_mixers:Failing"]

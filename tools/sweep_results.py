@@ -210,6 +210,10 @@ def main() -> None:
     names = sorted(path.stem for path in folder.glob("*.csv"))
     if flags.FLAGS.sweep and flags.FLAGS.run:
         raise UserError("--sweep and --run are two things to add: one at a time")
+    if flags.FLAGS["arm"].present and not flags.FLAGS.run:
+        raise UserError("--arm says in what a run differs, and needs --run")
+    if flags.FLAGS.name is not None and not (flags.FLAGS.sweep or flags.FLAGS.run):
+        raise UserError("--name is that of the table to which --sweep or --run adds: give one")
     if flags.FLAGS.sweep or flags.FLAGS.run:
         name = flags.FLAGS.name
         if name is None:

@@ -173,14 +173,15 @@ def _climb(request: LadderRequest, planned: Sequence[Unit]) -> dict[str, pd.Data
             path.unlink(missing_ok=True)
     figure = ladder_figure(tables.get(EDGES), tables.get(CONFUSION))
     saving.save(figure, request.workdir, "ground_truth")
-    parts = (_models_path(request, name) for rung, name, _ in planned if rung == TRAINING)
-    models = [model for part in parts if part.exists() for model in load_collection(part)]
-    kept = request.workdir / "models.safetensors"
-    if models:
-        save_collection(kept, models)
-    else:
-        kept.unlink(missing_ok=True)
-        kept.with_suffix(".json").unlink(missing_ok=True)
+    if TRAINING in request.rungs:
+        parts = (_models_path(request, name) for rung, name, _ in planned if rung == TRAINING)
+        models = [model for part in parts if part.exists() for model in load_collection(part)]
+        kept = request.workdir / "models.safetensors"
+        if models:
+            save_collection(kept, models)
+        else:  # those of an earlier request are not these
+            kept.unlink(missing_ok=True)
+            kept.with_suffix(".json").unlink(missing_ok=True)
     return tables
 
 

@@ -80,7 +80,7 @@ def weights_of_pairs(
     """Weights [..., t, s] of the pairs of `length` tokens, from those of the levels at each t."""
     levels = np.array([[(t ^ s).bit_length() for s in range(length)] for t in range(length)])
     found = jnp.eye(weights.shape[-1], dtype=weights.dtype)[jnp.asarray(levels)]
-    return jnp.einsum("...tl,tsl->...ts", weights, found)
+    return jnp.einsum("...tl,tsl->...ts", weights, found, precision="highest")
 
 
 def _merged(states: Array, own: Array, number: Array) -> Array:

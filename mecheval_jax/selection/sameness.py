@@ -8,6 +8,7 @@ from mecheval_jax.experiment import ANALYSES, Experiment, difference_words
 from mecheval_jax.selection.plan import Size, changes_of
 from mecheval_jax.selection.request import ChoiceRequest
 from mecheval_jax.store.choice import ChoiceFolder
+from mecheval_jax.store.run_folder import GROUPS
 from mecheval_jax.sweeps.plan import Sweep, plan
 
 
@@ -22,8 +23,9 @@ def check_same(folder: ChoiceFolder, sweep: Sweep, request: ChoiceRequest) -> No
     Raises:
         UserError: If they are not, or are no choice's.
     """
-    # Without a plan the making of the folder was broken off, and this is what was asked.
-    first = folder.read_plan().get("asked", {}) if folder.plan.exists() else request.asked
+    first = folder.read_plan().get("asked", {})
+    if not (folder.plan.exists() or (folder.path / GROUPS).exists()):
+        first = request.asked  # the making of the folder was broken off before its plan
     what = _other_experiment(sweep, request) or _other_runs(sweep, request, first)
     if what:
         raise UserError(f"workdir {folder.path} holds {what}: take another workdir")

@@ -36,6 +36,9 @@ MADE = (
 )
 """Files that are made of the tables."""
 
+OWN = ("cost.csv", "crossovers.csv", *MADE)
+"""Names by which a folder of costs is known."""
+
 CROSSED = dict.fromkeys(("model", "against", "program", "quantity", "note"), str)
 CROSSED |= dict.fromkeys(("length", "low", "high"), float)
 """Columns of ``crossovers.csv`` that are read."""

@@ -10,9 +10,8 @@ from mecheval_jax.errors import UserError, expect
 from mecheval_jax.files import is_draft, make_workdir
 from mecheval_jax.store.lock import PREFIX, lock
 
-PROVENANCE_FILE = "provenance.json"
-MACHINE_FILE = "machine.json"
-"""File that is written first: a folder with nothing else was interrupted, or is about to be
+PROVENANCE_FILE, MACHINE_FILE = "provenance.json", "machine.json"
+"""Files that are written first: a folder with nothing else was interrupted, or is about to be
 written by another process."""
 
 
@@ -59,7 +58,7 @@ class Folder:
         Raises:
             UserError: If it has other files and none of these; see also `contents`.
         """
-        there = self.contents() - {PROVENANCE_FILE, MACHINE_FILE}  # written before any result
+        there = self.contents() - {PROVENANCE_FILE, MACHINE_FILE}
         # Looked at afterwards: another process may write its first files meanwhile.
         if there and not any((self.path / name).exists() for name in known_by):
             raise UserError(

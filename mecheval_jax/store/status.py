@@ -230,7 +230,7 @@ def _loss_of(row: dict[str, Any]) -> float:
 
 
 def _of_run(folder: RunFolder, patience: float) -> Overview:
-    """A single run as a group of one; it counts as running if it wrote recently."""
+    """A single run as a group of one; running while it is trained, or if it wrote recently."""
     form = {"training": {"steps": COUNT}, "model": {"mixer": str}}
     config = read_json(folder.config, form, remedy=AS_IT_WAS)
     steps, title = config["training"]["steps"], config["model"]["mixer"]

@@ -74,16 +74,15 @@ def test_a_collection_is_judged(tmp_path):
     """Catches a collection whose models are judged by another's name."""
     config, params, task = planted.induction(0)
     models = [Trained("induction", 0, config, params, task)]
-    save_collection(tmp_path / "planted.safetensors", models)
-    request = LadderRequest(
-        tmp_path / "ladder", ("collection",), collection=tmp_path / "planted.safetensors"
-    )
+    file = tmp_path / "ladder" / "models.safetensors"  # as an earlier request leaves them
+    file.parent.mkdir()
+    save_collection(file, models)
+    request = LadderRequest(tmp_path / "ladder", ("collection",), collection=file)
     found = climb(request)
     assert list(found["collection"]["grade"]) == ["right"]
+    assert len(load_collection(file)) == 1
     blank = jax.tree.map(jnp.zeros_like, params)
-    save_collection(
-        tmp_path / "planted.safetensors", [Trained("induction", 0, config, blank, task)]
-    )
+    save_collection(file, [Trained("induction", 0, config, blank, task)])
     assert list(climb(request)["collection"]["grade"]) == ["not learned"]  # not the other's rows
     assert list(found["confusion"]["induction"]) == [1]
 

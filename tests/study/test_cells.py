@@ -199,6 +199,17 @@ def test_how_many_rates_the_best_was_chosen_of(true):
         assert (found.runs, found.chosen) == (len(best), chosen)
 
 
+def test_how_many_rates_the_best_fall_was_chosen_of(true):
+    """Catches a fall whose dev documents have chosen the rate, and which counts as one of one."""
+    cell = (true["task"] == "ATR held-out") & (true["mixer"] == "mamba") & (true["width"] == 64)
+    best = true[
+        cell & (true["learning_rate"] == true[cell]["learning_rate"].value_counts().idxmax())
+    ]
+    for parts, chosen in (([best], 1), ([best, changed(best, {}, learning_rate=0.5)], 2)):
+        found = StudyCells(pd.concat([true[~cell], *parts])).fall("mamba", 64, "ATR held-out")
+        assert (found.runs, found.chosen) == ((best["split"] == "test").sum(), chosen)
+
+
 def test_falls_are_known_from_other_cells(true):
     """Catches a prior of falls without groups, and one of tasks on which nothing falls."""
     rows = true[true["task"] == "ATR held-out"]

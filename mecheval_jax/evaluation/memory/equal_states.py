@@ -75,7 +75,7 @@ def equal_state(mixer: str, width: int, size: int) -> dict[str, Any]:
     values = _values(option, width)
     # Numbers of heads have to divide something; of the others only the smallest may be too small.
     left_out = itertools.filterfalse if option == HEADS else itertools.dropwhile
-    values = list(left_out(cannot_be, values))
+    values = list(left_out(cannot_be, values)) or list(values)[-1:]  # that one says why
     found = bisect.bisect_left(values, size, key=bytes_of)
     if found < len(values) and bytes_of(values[found]) == size:
         return {option: values[found]}

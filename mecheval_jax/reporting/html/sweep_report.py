@@ -68,7 +68,8 @@ def write_sweep_report(folder: SweepFolder, found: SweepTables) -> None:
     ]
     of_choice = chosen(folder.path, left_out)
     advised = (of_choice["advice"] and of_choice["advice"].model) or {}
-    mechanisms = list(_mechanisms(best, titles, advised.get("group"), left_out))
+    shown, unshown = _shown(best, advised.get("group"))
+    mechanisms = list(_mechanisms(shown, titles, advised.get("group"), left_out))
     for one in mechanisms:
         heat_maps = [grid.table for grid in one["grids"]] or [one["places"]]
         for table in (*one["tables"].values(), *filter(None, heat_maps)):
@@ -89,6 +90,7 @@ def write_sweep_report(folder: SweepFolder, found: SweepTables) -> None:
         "figures": list(_figures(folder, overview, found, curves, of["rises"])),
         "question": question((run for _, run in best), folder.path),
         "mechanisms": mechanisms,
+        "unshown": [titles[group] for group in unshown],
         "chosen": of_choice,
         "runs": [run.path for _, run in best],
         "output": folder.path / "best",
@@ -102,22 +104,29 @@ MOST_MECHANISMS = 24
 """Number of shapes for which the page shows the evidence of the best member's verdict."""
 
 
+def _shown(
+    best: Iterable[tuple[str, RunFolder]], advised: str | None
+) -> tuple[list[tuple[str, RunFolder]], list[str]]:
+    """The members whose evidence is shown, that of the advised group first; groups of the others.
+
+    The best member of each shape is shown if it has interventions.
+    """
+    measured = [(group, run) for group, run in best if run.interchange.exists()]
+    measured.sort(key=lambda one: one[0] != advised)
+    return measured[:MOST_MECHANISMS], [group for group, _ in measured[MOST_MECHANISMS:]]
+
+
 def _mechanisms(
     best: Iterable[tuple[str, RunFolder]],
     titles: Mapping[str, str],
     advised: str | None,
     left_out: LeftOut,
 ) -> Iterator[dict[str, Any]]:
-    """The best member of each shape that has interventions, as a section.
+    """The members whose evidence is shown, each as a section.
 
-    That of the group that is advised comes first, and has its effective attention as a whole, too.
+    That of the group that is advised has its effective attention as a whole, too.
     """
-    measured = [(group, run) for group, run in best if run.interchange.exists()]
-    measured.sort(key=lambda one: one[0] != advised)
-    for group, _ in measured[MOST_MECHANISMS:]:
-        why = f"the page shows that of {MOST_MECHANISMS} shapes; launch.report shows a run alone"
-        left_out.note(f"{titles[group]}, its evidence", why)
-    for index, (group, run) in enumerate(measured[:MOST_MECHANISMS]):
+    for index, (group, run) in enumerate(best):
         if run.config.exists():
             whole = group == advised
             drawn = functools.partial(_mechanism, run, titles[group], f"best{index}", whole)

@@ -46,6 +46,8 @@ def test_states_that_cannot_be():
     # A RetNet of one key channel cannot be.
     with pytest.raises(UserError, match=r"the nearest: 256 \(key_share=0.125\)$"):
         equal_state("retnet", 16, 255)
+    with pytest.raises(UserError, match="head_dim is 64: 16 inner channels do not divide"):
+        equal_state("mamba2", 8, 512)
     with pytest.raises(UserError, match="mixer whose state can be scaled 'attention'"):
         equal_state("attention", 16, 512)
     with pytest.raises(UserError, match="width 0: at least 1"):

@@ -8,6 +8,7 @@ import pytest
 
 from mecheval_jax.reporting.figures.look import Look, looking
 from mecheval_jax.reporting.html import sweep_report
+from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.sweeps.plan import plan
 from mecheval_jax.sweeps.run import collect
 from tests.support.choices import add_choice
@@ -102,6 +103,24 @@ def test_a_choice_with_interventions(tmp_path):
     for name in filter(None, tables):  # for papers, those of the best member in a folder of theirs
         for kind in ("csv", "md", "tex"):
             assert any((home / f"{name}.{kind}").exists() for home in homes), name
+
+
+def test_the_advised_shape_is_shown_and_others_are_named(tmp_path, monkeypatch):
+    """Catches an advised model whose evidence is cut off, and shapes that are missing silently."""
+    monkeypatch.setattr(sweep_report, "MOST_MECHANISMS", 1)
+    folder = make_sweep(
+        tmp_path / "sweep", {"attention": {(1e-3, 0): 0.9}, "based": {(1e-3, 0): 0.8}}
+    )
+    members = [(group.name, make_run(group.member(i))) for i, group in enumerate(folder.groups())]
+    best = [(name, RunFolder(path)) for name, path in members]
+    shown, unshown = sweep_report._shown(best, "001_based_width_16")
+    assert ([name for name, _ in shown], unshown) == (
+        ["001_based_width_16"], ["000_attention_width_16"],
+    )  # fmt: skip
+    collect(folder)
+    text = words_of(folder.report.read_text())
+    assert "Evidence of 1 shape is shown." in text
+    assert "shows a run by itself: based, width 16, 2 layers." in text
 
 
 def test_no_attention_is_missing_of_what_has_none(tmp_path):
