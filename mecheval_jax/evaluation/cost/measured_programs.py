@@ -99,6 +99,7 @@ def decode(model: ModelConfig, length: int, batch: int) -> Program:
     def make() -> tuple[PyTree, ...]:
         params = initialize(model, jax.random.key(0))
         state = language_model.apply({"params": params}, batch, length, method="initial_state")
+        state |= {"position": jnp.asarray(max(length - DECODED, 0), jnp.int32)}
         return params, state, _tokens(model, batch, min(DECODED, length))
 
     return Program(read, make, batch * min(DECODED, length))
