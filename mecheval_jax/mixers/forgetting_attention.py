@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array
 from mecheval_jax.mixers.norms import HeadNorm
-from mecheval_jax.mixers.short_convolution import Local, TokenShift
+from mecheval_jax.mixers.short_convolution import Local, TokenShift, reach_of_taps
 from mecheval_jax.mixers.softmax_attention import SITES, SoftmaxAttention
 
 OUTPUT_EPSILON = 1e-6
@@ -41,7 +41,7 @@ class ForgettingAttention(SoftmaxAttention):
     @nn.nowrap
     def local_reach(self) -> dict[str, float]:
         """See `sites.reach_of`."""
-        shifted = max(self.canon - 1, 0) + 1
+        shifted = reach_of_taps(self.canon) + 1
         return super().local_reach() | (dict.fromkeys("kv", shifted) if self.shift else {})
 
     def setup(self):

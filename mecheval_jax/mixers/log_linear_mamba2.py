@@ -156,9 +156,9 @@ class LogLinearMamba2(nn.Module):
     ) -> tuple[dict[str, PyTree], Float[Array, "batch width"]]:
         """Mix one token; return the next state and the output."""
         z, mixed, steps = self._parts(x_t)
-        new = {"position": state["position"] + 1}
-        new["conv"], mixed = self.conv.step(state["conv"], mixed)
+        window, mixed = self.conv.step(state["conv"], mixed)
         x, (q, k, v, log_decay, weights) = self._select(mixed, steps)
         write = k[..., None] * v[..., None, :]
-        new["ssm"] = advance_levels(state["ssm"], write, log_decay, state["position"])
-        return new, self._out(read_levels(new["ssm"], q, weights), x, z)
+        ssm = advance_levels(state["ssm"], write, log_decay, state["position"])
+        new = {"ssm": ssm, "position": state["position"] + 1, "conv": window}
+        return new, self._out(read_levels(ssm, q, weights), x, z)

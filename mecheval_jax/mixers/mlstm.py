@@ -175,12 +175,12 @@ class MLSTM(nn.Module):
         self, state: dict[str, PyTree], x_t: Float[Array, "batch width"]
     ) -> tuple[dict[str, PyTree], Float[Array, "batch width"]]:
         """Mix one token; return the next state and the output."""
-        (u, z), new = self._up(x_t), dict(state)
-        new["conv"], c = self.conv.step(state["conv"], u)
+        u, z = self._up(x_t)
+        window, c = self.conv.step(state["conv"], u)
         c = jax.nn.silu(c)
         q, k, v, i, log_f = self._select(u, c)
-        new["m"] = m = jnp.maximum(log_f + state["m"], i).astype(state["m"].dtype)
+        m = jnp.maximum(log_f + state["m"], i).astype(state["m"].dtype)
         k = jnp.exp(i - m)[..., None].astype(k.dtype) * k
         decay = (log_f + state["m"] - m)[..., None]
-        new["matrix"], read = dplr_step(state["matrix"], q, Update(k, v, decay))
-        return new, self._out(read, m, c, z)
+        matrix, read = dplr_step(state["matrix"], q, Update(k, v, decay))
+        return {"matrix": matrix, "m": m, "conv": window}, self._out(read, m, c, z)

@@ -24,6 +24,7 @@ from mecheval_jax.mixers.short_convolution import (
     apply_to_all,
     apply_to_one,
     local_states,
+    reach_of_taps,
 )
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.sites import declare
@@ -64,7 +65,7 @@ class SoftmaxAttention(nn.Module):
     @nn.nowrap
     def local_reach(self) -> dict[str, float]:
         """See `sites.reach_of`."""
-        reach = dict.fromkeys("qkv", self.canon - 1) if self.canon else {}
+        reach = dict.fromkeys("qkv", reach_of_taps(self.canon))
         return reach | ({"head_output": self.window - 1} if self.window else {})
 
     def __post_init__(self):

@@ -46,8 +46,7 @@ def planned(folder: ChoiceFolder, request: ChoiceRequest, clock: Deadline) -> Sw
         check_same(folder, sweep, request)
         folder.note_places(sweep.as_dict())
         say(f"{folder.path}: going on with {_runs(sweep)}")
-        before = folder.read_plan() if folder.plan.exists() else {"asked": request.asked}
-        folder.write_plan(before | _costs_asked(request))
+        folder.write_plan({"asked": request.asked} | folder.read_plan() | _costs_asked(request))
         return sweep
     folder.check_own("choice", ())
     # Measure a training step of every shape, and plan what fits.

@@ -194,21 +194,20 @@ def _judged(tested: _Tested, p_value: float | None) -> Judgement:
     if p_value is None:
         verdict, claim = NOT_RUN, None
         sentence = f"No run to judge by: {missing or 'anything of it'}."
+    elif p_value > ERROR_RATE and missing:
+        verdict, claim = UNDECIDED, tested.most_contradicted
+        sentence = (
+            f"Essential, and no run to judge by: {missing}. "
+            f"The least certain claim so far is that {claim.text}: {_shown(claim)}."
+        )
     elif p_value > ERROR_RATE:
-        verdict = UNDECIDED
-        claim = tested.most_contradicted if missing else tested.weakest
-        said = "Cannot be told that"
+        verdict, claim, said = UNDECIDED, tested.weakest, "Cannot be told that"
         if claim.if_false <= ERROR_RATE:
             said = f"Holds by itself (p = {claim.if_false:.2g}), not among all findings, that"
         elif tested.most_contradicted.if_true <= ERROR_RATE:
             claim = tested.most_contradicted
             said = f"False by itself (p = {claim.if_true:.2g}), not among all findings, that"
-        sentence = (
-            f"Essential, and no run to judge by: {missing}. "
-            f"The least certain claim so far is that {claim.text}: {_shown(claim)}."
-            if missing
-            else f"{said} {claim.text}: {_shown(claim)}."
-        )
+        sentence = f"{said} {claim.text}: {_shown(claim)}."
     elif tested.if_true < tested.if_false:
         verdict, claim = NOT_REPRODUCED, tested.most_contradicted
         sentence = f"Contradicted that {claim.text}: {_shown(claim)}."

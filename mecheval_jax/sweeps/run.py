@@ -163,11 +163,11 @@ def _run_one(
         again = 0 if multihost.is_multiprocess() else retries
         error = run_with_retries(plan.name, task, again, say)
         gc.collect()  # its compiled programs, which refer to one another
-        if error is not None and not own.path.exists():
-            # The folder was moved away. Nothing is made anew in its place, and other processes,
-            # which do not write and so have not noticed, are not left to wait for this one.
-            raise error
         if error is not None:
+            if not own.path.exists():
+                # The folder was moved away. Nothing is made anew in its place, and other processes,
+                # which do not write and so have not noticed, are not left to wait for this one.
+                raise error
             status = own.read_status()
             status.state, status.error = "failed", one_line(error, 300)
             own.write_status(status)
