@@ -5,6 +5,7 @@ platform that is not there: whichever library meets one, the error says so in it
 """
 
 import errno
+import itertools
 import os
 import pathlib
 import re
@@ -157,6 +158,22 @@ def allow_open_files() -> None:
 def usable_cores() -> int:
     """Number of cores that this process may use; 1 where the system does not say."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
+
+def shares_of_cores(count: int) -> list[frozenset[int] | None]:
+    """The cores that this process may use, divided into so many shares as even as they can be.
+
+    Where there are fewer cores than shares, several shares are of the same core. A share is None
+    where the system does not say which cores there are.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return [None] * count
+    cores = sorted(os.sched_getaffinity(0))
+    if count > len(cores):
+        return [frozenset({cores[share % len(cores)]}) for share in range(count)]
+    # Cores beside each other have caches in common, so they stay together.
+    bounds = [len(cores) * share // count for share in range(count + 1)]
+    return [frozenset(cores[start:stop]) for start, stop in itertools.pairwise(bounds)]
 
 
 def cache_folder() -> pathlib.Path:

@@ -1,6 +1,7 @@
 """What the machine refuses is said in one line."""
 
 import errno
+import os
 import pathlib
 
 import pytest
@@ -82,6 +83,27 @@ def test_errors_beside_those_of_the_machine():
     full = OSError(errno.ENOSPC, "No space left on device")
     assert machine.explain(raised_beside(KeyError("a"), full)) is None
     assert machine.explain(raised_beside(RuntimeError("a"), full)) is not None
+
+
+@pytest.mark.parametrize(
+    ("cores", "count", "shares"),
+    [
+        ({0, 1, 2, 3}, 1, [{0, 1, 2, 3}]),
+        ({0, 1, 2, 3}, 2, [{0, 1}, {2, 3}]),
+        ({8, 9, 4}, 2, [{4}, {8, 9}]),
+        ({5, 6}, 3, [{5}, {6}, {5}]),
+    ],
+)
+def test_shares_of_cores(cores, count, shares, monkeypatch):
+    """Catches cores that nobody has or several have, and a share of none."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: cores, raising=False)
+    assert machine.shares_of_cores(count) == shares
+
+
+def test_a_system_that_does_not_say_which_cores_there_are(monkeypatch):
+    """Catches a share that such a system could not give to a job."""
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert machine.shares_of_cores(2) == [None, None]
 
 
 def test_a_user_without_a_home(monkeypatch, tmp_path):

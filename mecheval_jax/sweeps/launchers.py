@@ -15,12 +15,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 
-from mecheval_jax import programs
+from mecheval_jax import machine, programs
 from mecheval_jax.command_line import ERROR, REQUEUE
 from mecheval_jax.errors import USAGE_ERROR, Stopped, UserError, choose, one_line
 from mecheval_jax.fields import field_value_of_text
@@ -70,10 +70,11 @@ class Command:
 
     Args:
         arguments: Program and its arguments.
+        cores: Cores on which it may run; if None, those of whoever starts it.
     """
 
-    def __init__(self, arguments: Sequence[str]):
-        self._arguments = list(arguments)
+    def __init__(self, arguments: Sequence[str], cores: Collection[int] | None = None):
+        self._arguments, self.cores = list(arguments), cores
         self._process: subprocess.Popen | None = None
 
     def __call__(self) -> int:
@@ -82,6 +83,8 @@ class Command:
         On SIGTERM from a scheduler or launcher, or on SIGINT or SIGHUP from a terminal, the command
         gets one SIGTERM, saves, and is waited for.
         """
+        if self.cores is not None:
+            os.sched_setaffinity(0, self.cores)  # a program starts on the cores of its parent
         told: list[int] = []
 
         def tell(number: int, frame: Any = None) -> None:
@@ -111,7 +114,7 @@ class Command:
 
         if process := self._tell_to_save():
             os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        return DelayedSubmission(Command(self._arguments))
+        return DelayedSubmission(Command(self._arguments, self.cores))
 
     def _tell_to_save(self) -> subprocess.Popen | None:
         """Send SIGTERM to the program, if it runs, and return its process.
@@ -264,7 +267,7 @@ def launch_jobs(
     """Run each command as a job, wait for all jobs, and report how each ended.
 
     On Slurm they are one array job. On this machine, whose devices they would share, they run one
-    after another, or some at the same time.
+    after another, or some at the same time, each on its share of the cores.
 
     Args:
         commands: Commands, by the name of the group.
@@ -278,8 +281,45 @@ def launch_jobs(
         UserError: If submitit is not installed, or Slurm refuses the jobs.
         Stopped: If `stop` asked for it.
     """
-    # What starts jobs, with its parameters.
-    launcher, parameters = jobs.launcher, parse_parameters(jobs.slurm)
+    parameters = parse_parameters(jobs.slurm)
+    executor = _executor(jobs.launcher, parameters, folder)
+    on_slurm = jobs.launcher == "slurm"
+    if not on_slurm and "gpus_per_node" not in parameters:
+        commands = {name: [*_same_gpus(), *command] for name, command in commands.items()}
+    # On this machine a place for a job is a share of the cores. Slurm has one for each job, and
+    # chooses the cores itself.
+    places = [None] * len(commands) if on_slurm else machine.shares_of_cores(jobs.at_once or 1)
+    waiting, running, ended = dict(commands), {}, []
+    try:
+        while waiting or running:
+            if stop():
+                raise Stopped
+            names = list(waiting)[: len(places)]
+            batch = {name: Command(waiting.pop(name), places.pop(0)) for name in names}
+            for name, job in (_submit(executor, batch) if batch else {}).items():
+                running[name] = job, batch[name].cores
+                say(f"{name}: job {job.job_id}, log {job.paths.stdout}")
+            for name, (job, cores) in list(running.items()):
+                if job.done():
+                    del running[name]
+                    places.append(cores)
+                    ended.append(_end(name, job))
+                    say(str(ended[-1]))
+            time.sleep(POLL_SECONDS)
+    except BaseException:  # however this ends, local jobs are told to save, Slurm's are named
+        left = [job for job, _ in running.values()]
+        ids = [str(job.job_id) for job in left]
+        if on_slurm and ids:
+            say(f"the jobs go on without this program; to end them: scancel {' '.join(ids)}")
+        elif ids:
+            say(f"waiting until the jobs have saved (processes {', '.join(ids)})")
+            _end_local(left)
+        raise
+    return ended
+
+
+def _executor(launcher: str, parameters: Mapping[str, Any], folder: pathlib.Path) -> Any:
+    """What starts jobs, with its parameters."""
     import submitit
 
     executor = submitit.AutoExecutor(
@@ -288,37 +328,8 @@ def launch_jobs(
     # Programs say everything on stderr, and the log that is named has to hold it.
     defaults = {"name": "mecheval_jax", "stderr_to_stdout": True}
     defaults["timeout_min"] = TIMEOUT_MINUTES[launcher]
-    executor.update_parameters(**defaults | parameters)
-    if launcher == "local" and "gpus_per_node" not in parameters:
-        commands = {name: [*_same_gpus(), *command] for name, command in commands.items()}
-
-    # Start jobs as places become free, and poll them until all have ended.
-    waiting, running, ended = list(commands.items()), {}, []
-    try:
-        while waiting or running:
-            if stop():
-                raise Stopped
-            room = len(waiting) if launcher == "slurm" else (jobs.at_once or 1) - len(running)
-            batch, waiting = waiting[:room], waiting[room:]
-            started = _submit(executor, dict(batch)) if batch else {}
-            running |= started
-            for name, job in started.items():
-                say(f"{name}: job {job.job_id}, log {job.paths.stdout}")
-            for name, job in list(running.items()):
-                if job.done():
-                    del running[name]
-                    ended.append(_end(name, job))
-                    say(str(ended[-1]))
-            time.sleep(POLL_SECONDS)
-    except BaseException:  # however this ends, local jobs are told to save, Slurm's are named
-        ids = [str(job.job_id) for job in running.values()]
-        if launcher == "slurm" and ids:
-            say(f"the jobs go on without this program; to end them: scancel {' '.join(ids)}")
-        elif ids:
-            say(f"waiting until the jobs have saved (processes {', '.join(ids)})")
-            _end_local(running.values())
-        raise
-    return ended
+    executor.update_parameters(**{**defaults, **parameters})
+    return executor
 
 
 def _end_local(jobs: Iterable[Any]) -> None:
@@ -342,7 +353,7 @@ def _same_gpus() -> list[str]:
     return ["env", f"{name}={os.environ[name]}"] if name in os.environ else ["env", "-u", name]
 
 
-def _submit(executor: Any, commands: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def _submit(executor: Any, commands: Mapping[str, Command]) -> dict[str, Any]:
     """Submit commands, as one array if the scheduler has arrays.
 
     submitit's own processes ignore SIGINT from here on: a terminal sends it to all processes, and
@@ -354,7 +365,7 @@ def _submit(executor: Any, commands: Mapping[str, Sequence[str]]) -> dict[str, A
     jobs = []
     try:
         with _handlers({signal.SIGINT: signal.SIG_IGN} if main else {}), executor.batch():
-            jobs += [executor.submit(Command(command)) for command in commands.values()]
+            jobs += [executor.submit(command) for command in commands.values()]
     except (FailedJobError, FailedSubmissionError, OSError) as error:
         raise UserError(f"the scheduler did not take the jobs: {one_line(error)}") from error
     return dict(zip(commands, jobs, strict=True))

@@ -1,15 +1,18 @@
 """Who runs which groups of a sweep, and how jobs end."""
 
+import json
 import os
 import pathlib
 import signal
 import stat
 import subprocess
+import sys
 import threading
 import time
 
 import pytest
 
+from mecheval_jax import machine
 from mecheval_jax.command_line import REQUEUE
 from mecheval_jax.errors import USAGE_ERROR, Interrupted, UserError
 from mecheval_jax.sweeps.launchers import (
@@ -104,6 +107,25 @@ def test_jobs_on_this_machine(tmp_path, monkeypatch):
     assert str(refused.error) == f"1 is too many ({refused.log})"
     assert len(said) == 10  # the start and the end of each
     assert any(line.startswith("bad: failed (job") and "exit code 3" in line for line in said)
+
+
+@pytest.mark.skipif(machine.usable_cores() == 1, reason="one core cannot be divided")
+def test_jobs_at_once_divide_the_cores(tmp_path):
+    """Catches jobs that get into each other's way, and a share that no later job takes over."""
+    taken, one = tmp_path / "taken", "import os; print(sorted(os.sched_getaffinity(0)))"
+    # The first two wait for each other; the third comes when one of them has ended.
+    together = f"touch {tmp_path}/$0; while ! [ -e {tmp_path}/$1 ]; do sleep 0.02; done; "
+    write = f"{sys.executable} -c '{one}' > {taken}.$0"
+    scripts = {"a": ("b", together + write), "b": ("a", together + write), "c": ("", write)}
+    commands = {
+        name: ["bash", "-c", script, name, other] for name, (other, script) in scripts.items()
+    }
+    ends = launch_jobs(commands, Jobs("local", at_once=2), tmp_path / "jobs", lambda line: None)
+    assert {end.state for end in ends} == {"finished"}
+    a, b, c = (set(json.loads(taken.with_suffix(f".{name}").read_text())) for name in "abc")
+    assert not a & b
+    assert a | b == os.sched_getaffinity(0)
+    assert c in (a, b)
 
 
 @pytest.mark.parametrize("how", ["interrupted", "stopped"])
