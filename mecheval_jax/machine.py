@@ -157,7 +157,8 @@ def allow_open_files() -> None:
 
 def usable_cores() -> int:
     """Number of cores that this process may use; 1 where the system does not say."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    (all_of_them,) = shares_of_cores(1)
+    return 1 if all_of_them is None else len(all_of_them)
 
 
 def shares_of_cores(count: int) -> list[frozenset[int] | None]:

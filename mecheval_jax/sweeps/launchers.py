@@ -318,7 +318,7 @@ def launch_jobs(
     return ended
 
 
-def _executor(launcher: str, parameters: Mapping[str, Any], folder: pathlib.Path) -> Any:
+def _executor(launcher: str, parameters: dict[str, Any], folder: pathlib.Path) -> Any:
     """What starts jobs, with its parameters."""
     import submitit
 
@@ -328,7 +328,7 @@ def _executor(launcher: str, parameters: Mapping[str, Any], folder: pathlib.Path
     # Programs say everything on stderr, and the log that is named has to hold it.
     defaults = {"name": "mecheval_jax", "stderr_to_stdout": True}
     defaults["timeout_min"] = TIMEOUT_MINUTES[launcher]
-    executor.update_parameters(**{**defaults, **parameters})
+    executor.update_parameters(**defaults | parameters)
     return executor
 
 
