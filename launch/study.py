@@ -6,7 +6,8 @@ First says what will be run and how long it will take, then runs the experiments
 ``configs/study``, those that decide the most findings first, and judges the study's 30 findings.
 The same command resumes. ``--only=ar_two_layers,mamba_taps`` runs some experiments, ``--groups``
 some groups of one, ``--budget=HOURS`` limits the time, ``--dry_run`` runs nothing, and ``--smoke``
-goes through everything with tiny runs.
+goes through everything with tiny runs. On a CPU ``--jobs_at_once=2`` trains two groups at the same
+time, each on half of the cores.
 """
 
 from absl import flags
@@ -26,6 +27,12 @@ TABLES = flags.DEFINE_list(
     "tables", [], "Results tables, or folders of them, whose members are not trained again."
 )
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Say what would be run, and run nothing.")
+JOBS_AT_ONCE = flags.DEFINE_integer(
+    "jobs_at_once", 1, "Groups at the same time, as processes that divide the cores of a CPU.", 1
+)
+TRAIN_ONLY = flags.DEFINE_bool(
+    "train_only", False, "Train groups, and leave tables and judgements to another command."
+)
 CPU_DEVICES = command_line.define_cpu_devices()
 
 
@@ -45,6 +52,8 @@ def main():
         tables=tuple(TABLES.value),
         dry_run=DRY_RUN.value,
         groups=plain(GROUPS.value),
+        jobs_at_once=JOBS_AT_ONCE.value,
+        train_only=TRAIN_ONLY.value,
     )
     outcome = run.run_study(WORKDIR.value, request, config_of)
     report_failures(SweepOutcome(outcome.failed))

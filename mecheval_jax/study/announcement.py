@@ -5,8 +5,15 @@ from collections.abc import Sequence
 
 from mecheval_jax.console import say
 from mecheval_jax.study.group_names import listed, named
-from mecheval_jax.study.plans import StudyFolder, member_steps
-from mecheval_jax.study.timing import ACCELERATOR, HOUR, Clock, checkpoint_bytes, is_beyond
+from mecheval_jax.study.plans import StudyFolder
+from mecheval_jax.study.timing import (
+    ACCELERATOR,
+    HOUR,
+    Clock,
+    checkpoint_bytes,
+    group_seconds,
+    is_beyond,
+)
 from mecheval_jax.study.work import StudyRequest, Work
 from mecheval_jax.sweeps.plan import GroupPlan
 from mecheval_jax.training.config import TrainingConfig
@@ -50,7 +57,11 @@ def announce(
                 say(f"  {names[group.name]}: {one}")
         left += groups
     by_what = "by step times stated or measured"
-    say(f"in all about {_hours(_seconds(clock, left))} on {clock.devices} devices, {by_what}")
+    devices = f"{clock.devices * clock.at_once} devices"
+    if clock.at_once > 1:
+        devices += f", {clock.at_once} groups at a time"
+    total = _seconds(clock, left) / clock.at_once
+    say(f"in all about {_hours(total)} on {devices}, {by_what}")
     if request.scale == "device" and not clock.accelerator:
         guess = _hours(_seconds(Clock(1, accelerator=True), left))
         say(f"on one accelerator about {guess}, if it needs {ACCELERATOR:.0%} of a core's time")
@@ -82,11 +93,11 @@ def _announce_budget(work: Sequence[Work], budget: float, clock: Clock) -> None:
     for each in work:
         beyond = []
         for group in each.to_train:
-            seconds = _seconds(clock, [group])
+            seconds = group_seconds(group, clock)
             if is_beyond(budget, spent, seconds):
                 beyond.append(group)
             else:
-                spent += seconds
+                spent += seconds / clock.at_once
         count += len(beyond)
         if each.sweep and beyond:
             lines.append(f"  {each.part.name}: {listed(beyond, each.sweep.groups)}")
@@ -100,7 +111,7 @@ def _announce_budget(work: Sequence[Work], budget: float, clock: Clock) -> None:
 
 
 def _seconds(clock: Clock, groups: Sequence[GroupPlan]) -> float:
-    return sum(clock.seconds(group.experiments[0], member_steps(group)) for group in groups)
+    return sum(group_seconds(group, clock) for group in groups)
 
 
 def _hours(seconds: float) -> str:

@@ -26,7 +26,7 @@ from mecheval_jax.study.experiments import EXPERIMENTS, StudyExperiment
 from mecheval_jax.study.results import config_hash
 from mecheval_jax.study.tables import finished, hashes_of, members_of, read_tables
 from mecheval_jax.study.timing import Clock, checkpoint_every
-from mecheval_jax.sweeps.plan import Changes, GroupPlan, Sweep, plan, plan_of
+from mecheval_jax.sweeps.plan import Changes, Sweep, plan, plan_of
 
 TINY = {
     # Field -> its value in a rehearsal, in every config that has the field.
@@ -220,8 +220,3 @@ def _scaled(
 def _rehearsal(changes: Sequence[Changes]) -> list[Changes]:
     """The first member alone, with the width of a rehearsal."""
     return [changes[0] | {"model.width": TINY_WIDTH}]
-
-
-def member_steps(group: GroupPlan) -> int:
-    """Number of steps that all members of a group take together."""
-    return sum(one.training.steps for one in group.experiments)

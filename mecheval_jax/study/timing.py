@@ -6,11 +6,13 @@ proportion; measured times of groups correct the estimate, those of the same mix
 """
 
 import dataclasses
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 
 from mecheval_jax.experiment import Experiment
+from mecheval_jax.sweeps.plan import GroupPlan
 
 STEP = {
     "attention": 8.4e-3,
@@ -46,6 +48,11 @@ def stated(experiment: Experiment) -> float:
     return STEP.get(model.mixer, SLOWEST) * width * depth * documents
 
 
+def group_seconds(group: GroupPlan, clock: "Clock") -> float:
+    """Estimated seconds of the training of a group."""
+    return clock.step_seconds(group.experiments[0], len(group.members)) * group.steps
+
+
 HOUR = 3600
 """Seconds of an hour."""
 
@@ -75,8 +82,8 @@ def checkpoint_every(experiments: Sequence[Experiment], clock: "Clock") -> int:
         clock: Estimates for the machine.
     """
     training = experiments[0].training
-    step = sum(clock.seconds(one, 1) for one in experiments)
-    evaluations = int(CHECKPOINT_SECONDS / step) // training.evaluate_every
+    steps = CHECKPOINT_SECONDS / clock.step_seconds(experiments[0], len(experiments))
+    evaluations = int(steps) // training.evaluate_every
     return min(training.checkpoint_every, max(1, evaluations) * training.evaluate_every)
 
 
@@ -93,25 +100,31 @@ class Clock:
     """Estimates of times, corrected by measured ones.
 
     Attributes:
-        devices: Number of devices over which members are spread.
+        devices: Number of devices over which the members of a group are spread.
         accelerator: Whether the devices are not cores of a CPU.
+        at_once: Number of groups that are computed at the same time, each on devices of its own.
     """
 
     devices: int = 1
     accelerator: bool = False
+    at_once: int = 1
 
     def __post_init__(self):
         self._ratios: dict[str, list[float]] = defaultdict(list)
 
-    def observe(self, experiment: Experiment, member_steps: int, seconds: float) -> None:
+    def observe(self, experiment: Experiment, members: int, steps: int, seconds: float) -> None:
         """Note the time of a trained group, with the number of steps that its members took."""
-        if member_steps and seconds > 0:
-            expected = stated(experiment) * member_steps / self.devices
+        if members and steps and seconds > 0:
+            expected = self._stated(experiment, members) * steps
             self._ratios[experiment.model.mixer].append(seconds / expected)
 
-    def seconds(self, experiment: Experiment, member_steps: int) -> float:
-        """Estimated seconds of a group with this number of steps of such members."""
-        return stated(experiment) * member_steps / self.devices * self._ratio(experiment)
+    def step_seconds(self, experiment: Experiment, members: int) -> float:
+        """Estimated seconds of a step of a group of such members."""
+        return self._stated(experiment, members) * self._ratio(experiment)
+
+    def _stated(self, experiment: Experiment, members: int) -> float:
+        """Stated seconds of such a step, which ends when the device with most members has it."""
+        return stated(experiment) * math.ceil(members / self.devices)
 
     def _ratio(self, experiment: Experiment) -> float:
         of_mixer = self._ratios.get(experiment.model.mixer)

@@ -28,6 +28,10 @@ class StudyRequest:
         tables: Results tables from elsewhere, whose members are not trained again.
         dry_run: Whether to print what would be run, and run nothing.
         groups: Names of groups of the one experiment that `only` names; all if empty.
+        jobs_at_once: Number of groups that are computed at the same time, each on its share of the
+            cores, by a process of its own.
+        train_only: Whether to train and measure groups, and leave tables and judgements to another
+            command. Several such commands may run in one folder at the same time.
 
     Raises:
         UserError: If a value is not possible.
@@ -41,6 +45,8 @@ class StudyRequest:
     tables: tuple[str, ...] = ()
     dry_run: bool = False
     groups: tuple[str, ...] = ()
+    jobs_at_once: int = 1
+    train_only: bool = False
 
     def __post_init__(self):
         choose("scale", self.scale, SCALES)
@@ -49,6 +55,8 @@ class StudyRequest:
             experiment_named(name)
         if self.budget is not None and not self.budget >= 0:
             raise UserError(f"--budget is {self.budget}: hours, 0 or more")
+        if self.jobs_at_once < 1:
+            raise UserError(f"--jobs_at_once is {self.jobs_at_once}: at least 1")
         check_once("--only", self.only)
         if self.groups and len(self.only) != 1:
             named = ",".join(self.groups)

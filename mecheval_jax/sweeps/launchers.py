@@ -7,6 +7,7 @@ submitit (an optional package), waits, and reports how each job ended.
 import contextlib
 import dataclasses
 import importlib.util
+import itertools
 import os
 import pathlib
 import shutil
@@ -15,7 +16,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import (
+    Callable,
+    Collection,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from typing import Any
 
 import jax
@@ -258,22 +268,23 @@ def parse_parameters(text: str) -> dict[str, Any]:
 
 
 def launch_jobs(
-    commands: Mapping[str, Sequence[str]],
+    commands: Iterable[tuple[str, Sequence[str]]],
     jobs: Jobs,
     folder: pathlib.Path,
     say: Callable[[str], None],
     stop: Callable[[], bool] = lambda: False,
-) -> list[JobEnd]:
-    """Run each command as a job, wait for all jobs, and report how each ended.
+) -> Generator[JobEnd, None, None]:
+    """Run commands as jobs, and report how each ended as soon as it has.
 
     On Slurm they are one array job. On this machine, whose devices they would share, they run one
-    after another, or some at the same time, each on its share of the cores.
+    after another, or some at the same time, each on its share of the cores. Whoever closes this
+    generator before its end ends the jobs on this machine, as on any other interruption.
 
     Args:
-        commands: Commands, by the name of the group.
+        commands: Names of groups with their commands, each taken when its job can begin.
         jobs: How the jobs are launched: by ``local`` or ``slurm``.
         folder: Folder of the scripts and logs of the jobs.
-        say: Function that takes one line for each job that ends.
+        say: Function that takes one line for each job that begins or ends.
         stop: Function that is asked repeatedly whether to stop waiting. Jobs on this machine are
             then told to save and end, as on any other interruption; jobs on Slurm go on.
 
@@ -284,27 +295,31 @@ def launch_jobs(
     parameters = parse_parameters(jobs.slurm)
     executor = _executor(jobs.launcher, parameters, folder)
     on_slurm = jobs.launcher == "slurm"
-    if not on_slurm and "gpus_per_node" not in parameters:
-        commands = {name: [*_same_gpus(), *command] for name, command in commands.items()}
+    prefix = [] if on_slurm or "gpus_per_node" in parameters else _same_gpus()
     # On this machine a place for a job is a share of the cores. Slurm has one for each job, and
     # chooses the cores itself.
-    places = [None] * len(commands) if on_slurm else machine.shares_of_cores(jobs.at_once or 1)
-    waiting, running, ended = dict(commands), {}, []
+    waiting = iter(list(commands) if on_slurm else commands)
+    places = deque(machine.shares_of_cores(jobs.at_once or 1))
+    running: dict[str, tuple[Any, Any]] = {}
     try:
-        while waiting or running:
+        while True:
             if stop():
                 raise Stopped
-            names = list(waiting)[: len(places)]
-            batch = {name: Command(waiting.pop(name), places.pop(0)) for name in names}
+            batch = {
+                name: Command([*prefix, *command], None if on_slurm else places.popleft())
+                for name, command in itertools.islice(waiting, None if on_slurm else len(places))
+            }
             for name, job in (_submit(executor, batch) if batch else {}).items():
                 running[name] = job, batch[name].cores
                 say(f"{name}: job {job.job_id}, log {job.paths.stdout}")
-            for name, (job, cores) in list(running.items()):
-                if job.done():
-                    del running[name]
-                    places.append(cores)
-                    ended.append(_end(name, job))
-                    say(str(ended[-1]))
+            if not running:
+                return
+            for name in [name for name, (job, _) in running.items() if job.done()]:
+                job, cores = running.pop(name)
+                places.append(cores)
+                end = _end(name, job)
+                say(str(end))
+                yield end
             time.sleep(POLL_SECONDS)
     except BaseException:  # however this ends, local jobs are told to save, Slurm's are named
         left = [job for job, _ in running.values()]
@@ -315,7 +330,6 @@ def launch_jobs(
             say(f"waiting until the jobs have saved (processes {', '.join(ids)})")
             _end_local(left)
         raise
-    return ended
 
 
 def _executor(launcher: str, parameters: dict[str, Any], folder: pathlib.Path) -> Any:

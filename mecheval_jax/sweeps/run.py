@@ -290,7 +290,8 @@ def launch_sweep(
         for left in range(jobs.retries, -1, -1):
             commands = {name: jobs.command(name) for name in names}
             if commands:
-                found = launch_jobs(commands, jobs, folder.path / "jobs", say, preemption.requested)
+                logs, told = folder.path / "jobs", preemption.requested
+                found = launch_jobs(commands.items(), jobs, logs, say, told)
                 ends |= {end.name: end for end in found}
             # A user's mistake would occur again; a preempted job is left for another time.
             names = [n for n in names if ends[n].state == "failed" and ends[n].code != USAGE_ERROR]

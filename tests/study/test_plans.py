@@ -6,7 +6,7 @@ from configs.study import config_of
 from mecheval_jax.errors import UserError
 from mecheval_jax.study import tables
 from mecheval_jax.study.experiments import EXPERIMENTS
-from mecheval_jax.study.plans import StudyFolder, experiments_at, member_steps
+from mecheval_jax.study.plans import StudyFolder, experiments_at
 from mecheval_jax.study.results import table_of
 from mecheval_jax.study.timing import Clock
 from mecheval_jax.sweeps.plan import open_folder
@@ -71,7 +71,7 @@ def test_a_sweep_that_was_begun_keeps_its_members(tmp_path):
     """Catches a sweep whose members change, since some of them are known by now."""
     part, folder = part_of("ar_two_layers", smoke=True), StudyFolder(tmp_path)
     begun = left_of(part, folder, rows_of(()))
-    assert [member_steps(group) for group in begun.groups] == [8]
+    assert [group.cost for group in begun.groups] == [8]
     open_folder(folder.sweep(part.name), begun)
     assert hashes_of(left_of(part, folder, rows_of(part.wanted))) == {*part.wanted}
 

@@ -9,7 +9,6 @@ import pytest
 from configs.study import config_of
 from mecheval_jax.errors import UserError
 from mecheval_jax.store.sweep_folder import GroupFolder
-from mecheval_jax.study import run as study
 from mecheval_jax.study.experiments import EXPERIMENTS
 from mecheval_jax.study.plans import StudyFolder, experiments_at
 from mecheval_jax.study.results import config_values, table_of
@@ -17,7 +16,6 @@ from mecheval_jax.study.run import StudyRequest, run_study
 from mecheval_jax.study.tables import read_table, write_table
 from mecheval_jax.study.timing import Clock
 from mecheval_jax.sweeps.plan import open_folder
-from mecheval_jax.sweeps.run import SweepOutcome
 from tests.support import forked
 
 ONE = {"only": ("ar_two_layers",), "smoke": True, "interventions": "none"}
@@ -192,21 +190,6 @@ def test_some_groups(tmp_path, capfd, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(UserError, match=r"unknown group '004'.* valid are 000_attention_width_64"):
         run_study(tmp_path / "new", StudyRequest(only=only, groups=("004",)), config_of)
-
-
-def test_finished_groups_are_collected_once(tmp_path, monkeypatch):
-    """Catches a report of the whole sweep for each group that was finished before."""
-    collected, tabulated = [], []
-
-    def collect(sweep, path, options, groups):
-        collected.append(len(groups))
-        return SweepOutcome({})
-
-    monkeypatch.setattr(GroupFolder, "is_finished", lambda group, asked: True)
-    monkeypatch.setattr(study, "run_sweep", collect)
-    monkeypatch.setattr(study._Sweeping, "_tabulate", lambda self: tabulated.append(1))
-    run_study(tmp_path / "work", StudyRequest(only=("ar_layers",)), config_of)
-    assert (collected, tabulated) == ([14], [1])
 
 
 def test_a_group_beyond_the_budget(finished, tmp_path):

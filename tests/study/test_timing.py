@@ -12,9 +12,11 @@ from mecheval_jax.study.timing import (
     Clock,
     checkpoint_bytes,
     checkpoint_every,
+    group_seconds,
     is_beyond,
     stated,
 )
+from mecheval_jax.sweeps.plan import GroupPlan
 from mecheval_jax.training.device_programs import RunPrograms
 from mecheval_jax.training.members import Ensemble
 from tests.support import small
@@ -33,16 +35,24 @@ def test_stated_times():
 def test_measured_times_count_more():
     """Catches an estimate that ignores what was measured, or its number of devices."""
     clock = Clock(devices=2)
-    before = clock.seconds(one("mamba"), 100)
-    assert before == pytest.approx(50 * stated(one("mamba")))
-    clock.observe(one("mamba"), 100, 3 * before)
-    assert clock.seconds(one("mamba", 128), 100) == pytest.approx(
-        3 * 50 * stated(one("mamba", 128))
-    )
-    assert clock.seconds(one("based"), 100) == pytest.approx(3 * 50 * stated(one("based")))
-    clock.observe(one("based"), 0, 5.0)  # nothing was trained
-    assert clock.seconds(one("based"), 100) == pytest.approx(3 * 50 * stated(one("based")))
-    assert Clock(accelerator=True).seconds(one("based"), 1) == ACCELERATOR * stated(one("based"))
+    before = clock.step_seconds(one("mamba"), 4)
+    assert before == pytest.approx(2 * stated(one("mamba")))
+    # One of two devices has two of three members, and the other waits for it.
+    assert clock.step_seconds(one("mamba"), 3) == before
+    clock.observe(one("mamba"), 4, 100, 300 * before)
+    wide, based = one("mamba", 128), one("based")
+    assert clock.step_seconds(wide, 4) == pytest.approx(3 * 2 * stated(wide))
+    assert clock.step_seconds(based, 1) == pytest.approx(3 * stated(based))
+    clock.observe(based, 1, 0, 5.0)  # nothing was trained
+    assert clock.step_seconds(based, 1) == pytest.approx(3 * stated(based))
+    assert Clock(accelerator=True).step_seconds(based, 1) == ACCELERATOR * stated(based)
+
+
+def test_the_time_of_a_group():
+    """Catches a group that is timed as a member, or a training as a step."""
+    seeds = [small.experiment(steps=40, seed=seed) for seed in range(3)]
+    group = GroupPlan("", "", (0, 1, 2), tuple(seeds))
+    assert group_seconds(group, Clock(1)) == pytest.approx(3 * 40 * stated(seeds[0]))
 
 
 def test_a_checkpoint_every_few_minutes():
@@ -55,9 +65,9 @@ def test_a_checkpoint_every_few_minutes():
     assert every < checkpoint_every(group, fast)
     often = [small.experiment(steps=50_000, **rarely | {"checkpoint_every": 200})] * 20
     assert checkpoint_every(often, slow) == 200  # as the config says
-    seconds = every * 20 * slow.seconds(group[0], 1)
+    seconds = every * slow.step_seconds(group[0], 20)
     assert 0.5 * CHECKPOINT_SECONDS < seconds <= CHECKPOINT_SECONDS
-    slow.observe(group[0], 1, 1000 * slow.seconds(group[0], 1))
+    slow.observe(group[0], 1, 1, 1000 * slow.step_seconds(group[0], 1))
     assert checkpoint_every(group, slow) == 100
 
 

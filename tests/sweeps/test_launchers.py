@@ -92,7 +92,8 @@ def test_jobs_on_this_machine(tmp_path, monkeypatch):
         "stopped": ["bash", "-c", f"exit {REQUEUE}"],
     }
     said = []
-    ends = launch_jobs(commands, Jobs("local", at_once=5), tmp_path / "jobs", said.append)
+    jobs = Jobs("local", at_once=5)
+    ends = list(launch_jobs(commands.items(), jobs, tmp_path / "jobs", said.append))
     assert {end.name: (end.state, end.code) for end in ends} == {
         "good": ("finished", 0),
         "bad": ("failed", 3),
@@ -120,7 +121,8 @@ def test_jobs_at_once_divide_the_cores(tmp_path):
     commands = {
         name: ["bash", "-c", script, name, other] for name, (other, script) in scripts.items()
     }
-    ends = launch_jobs(commands, Jobs("local", at_once=2), tmp_path / "jobs", lambda line: None)
+    jobs = Jobs("local", at_once=2)
+    ends = list(launch_jobs(commands.items(), jobs, tmp_path / "jobs", lambda line: None))
     assert {end.state for end in ends} == {"finished"}
     a, b, c = (set(json.loads(taken.with_suffix(f".{name}").read_text())) for name in "abc")
     assert not a & b
@@ -128,7 +130,21 @@ def test_jobs_at_once_divide_the_cores(tmp_path):
     assert c in (a, b)
 
 
-@pytest.mark.parametrize("how", ["interrupted", "stopped"])
+def test_a_command_is_taken_when_its_job_can_begin(tmp_path):
+    """Catches commands that are chosen before it is known how the jobs ahead of them end."""
+    ended, taken = [], []
+
+    def commands():
+        for name in ("first", "second"):
+            taken.append((name, [*ended]))
+            yield name, ["true"]
+
+    for end in launch_jobs(commands(), Jobs("local"), tmp_path / "jobs", lambda line: None):
+        ended.append(end.name)
+    assert taken == [("first", []), ("second", ["first"])]
+
+
+@pytest.mark.parametrize("how", ["interrupted", "stopped", "left"])
 def test_jobs_end_with_who_waits_for_them(tmp_path, how):
     """Catches jobs that train on alone, and jobs killed while they save."""
     saved, ready, said = tmp_path / "saved", tmp_path / "ready", []
@@ -140,7 +156,7 @@ def test_jobs_end_with_who_waits_for_them(tmp_path, how):
 
     def hear(line):
         said.append(line)
-        if how == "interrupted" and len(said) == 1:
+        if how == "interrupted" and len(said) == 2:
             wait_for_the_job()
             raise KeyboardInterrupt
 
@@ -152,11 +168,18 @@ def test_jobs_end_with_who_waits_for_them(tmp_path, how):
     # As in a shell's background, where a program and its children ignore it.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with pytest.raises(KeyboardInterrupt if how == "interrupted" else Interrupted):
-            launch_jobs(
-                {"g1": ["bash", "-c", script]}, Jobs("local"), tmp_path / "jobs", hear,
-                stop=lambda: how == "stopped" and len(said) > 0 and wait_for_the_job(),
-            )  # fmt: skip
+        ends = launch_jobs(
+            [("g0", ["true"]), ("g1", ["bash", "-c", script])],
+            Jobs("local", at_once=2), tmp_path / "jobs", hear,
+            stop=lambda: how == "stopped" and len(said) > 0 and wait_for_the_job(),
+        )  # fmt: skip
+        if how == "left":
+            assert next(ends).name == "g0"
+            wait_for_the_job()
+            ends.close()
+        else:
+            with pytest.raises(KeyboardInterrupt if how == "interrupted" else Interrupted):
+                list(ends)
     finally:
         signal.signal(signal.SIGINT, before)
     assert saved.read_text() == "saved\n"
@@ -235,7 +258,7 @@ def test_slurm_gets_one_array(tmp_path, monkeypatch):
 
     thread = threading.Thread(target=run_again, daemon=True)
     thread.start()
-    ends = launch_jobs(commands, jobs, tmp_path / "jobs", lambda line: None)
+    ends = list(launch_jobs(commands.items(), jobs, tmp_path / "jobs", lambda line: None))
     thread.join()
     assert log.read_text() == "x\n"
     assert {end.name: (end.job, end.state, end.code) for end in ends} == {

@@ -1,0 +1,214 @@
+"""The sweeps of the study at work: group by group, or some groups at the same time as jobs."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+import jax
+
+from mecheval_jax import runs
+from mecheval_jax.console import say
+from mecheval_jax.errors import Stopped, UserError, one_line
+from mecheval_jax.store.run_folder import RunFolder
+from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
+from mecheval_jax.study.group_names import named
+from mecheval_jax.study.plans import StudyFolder
+from mecheval_jax.study.results import FURTHER, seen_folder, tabulate
+from mecheval_jax.study.tables import grow_table, without_conflicts
+from mecheval_jax.study.timing import Clock, group_seconds, is_beyond
+from mecheval_jax.study.work import StudyRequest, Work
+from mecheval_jax.sweeps.group import Options
+from mecheval_jax.sweeps.launchers import Jobs, launch_jobs
+from mecheval_jax.sweeps.plan import GroupPlan, Sweep, open_folder
+from mecheval_jax.sweeps.run import run_sweep
+from mecheval_jax.training.ensemble.strategy_choice import AUTO
+from mecheval_jax.training.preemption import Preemption
+
+
+def jobs_of(request: StudyRequest) -> Jobs | None:
+    """How groups are run that are jobs; None if this process runs them.
+
+    Raises:
+        UserError: If this machine cannot run several groups at the same time.
+    """
+    if request.jobs_at_once == 1:
+        return None
+    if jax.default_backend() != "cpu":
+        raise UserError(
+            f"--jobs_at_once={request.jobs_at_once} is of the cores of a CPU: an accelerator "
+            "computes the members of a group side by side, and one group after the other"
+        )
+    return Jobs("local", at_once=request.jobs_at_once)
+
+
+def clock_for(request: StudyRequest) -> Clock:
+    """Estimates for this machine, whose devices are divided among the groups at a time."""
+    devices = max(1, jax.device_count() // request.jobs_at_once)
+    return Clock(devices, jax.default_backend() != "cpu", request.jobs_at_once)
+
+
+class Sweeping:
+    """The groups of a study at work.
+
+    Args:
+        folder: Folder of the study.
+        request: Requested part of the study.
+        clock: Estimates for this machine; they learn from each group.
+        started: Time of `time.monotonic` from which on the budget counts.
+
+    Attributes:
+        not_run: Groups that were not run, each with the reason.
+        failed: Errors of the groups that failed, by name.
+    """
+
+    def __init__(self, folder: StudyFolder, request: StudyRequest, clock: Clock, started: float):
+        self.folder, self.request, self.clock, self.started = folder, request, clock, started
+        self.not_run: list[str] = []
+        self.failed: dict[str, Exception] = {}
+
+    def run(self, work: Sequence[Work]) -> None:
+        """Run what experiments leave, in their order, and write the table of each.
+
+        Raises:
+            Interrupted: If SIGTERM or Ctrl-C came; the same command resumes.
+        """
+        parts = [
+            _Part(self.folder, self.request, each, each.sweep)
+            for each in work
+            if each.sweep is not None
+        ]
+        for part in parts:
+            part.collect()
+            self.not_run += [
+                f"{part.named(group)}: not asked for (--groups)" for group in part.work.not_asked
+            ]
+        if jobs := jobs_of(self.request):
+            self._run_as_jobs(parts, jobs)
+            return
+        for part, group in self._due(parts):
+            self._end(part, group, part.run([group]))
+
+    def _due(self, parts: Sequence["_Part"]) -> Iterator[tuple["_Part", GroupPlan]]:
+        """The groups, each when it can begin, but for those that are then beyond the budget."""
+        for part in parts:
+            for group in part.work.to_train:
+                seconds = group_seconds(group, self.clock)
+                spent = time.monotonic() - self.started
+                if is_beyond(self.request.budget, spent, seconds):
+                    self.not_run.append(f"{part.named(group)}: beyond the budget")
+                else:
+                    yield part, group
+
+    def _run_as_jobs(self, parts: Sequence["_Part"], jobs: Jobs) -> None:
+        """Run groups as processes of this program, some at the same time."""
+        begun: dict[str, tuple[_Part, GroupPlan]] = {}
+
+        def commands() -> Iterator[tuple[str, list[str]]]:
+            for part, group in self._due(parts):
+                open_folder(part.own, part.sweep)
+                begun[part.named(group)] = part, group
+                yield part.named(group), part.command(group, self.clock.devices)
+
+        with Preemption() as preemption:
+            logs, stop = self.folder.path / "jobs", preemption.requested
+            ends = launch_jobs(commands(), jobs, logs, say, stop)
+            with contextlib.closing(ends):
+                for end in ends:
+                    failed = {} if end.state == "finished" else {end.name: end.error}
+                    self._end(*begun[end.name], failed)
+            if preemption.requested():
+                raise Stopped
+
+    def _end(self, part: "_Part", group: GroupPlan, failed: Mapping[str, Exception]) -> None:
+        """Note how a group ended, and write the table of its experiment."""
+        for error in failed.values():
+            reason = one_line(error, 200)
+            self.not_run.append(f"{part.named(group)}: failed ({reason})")
+        self.failed |= failed
+        if not failed:
+            observe(self.clock, part.own, group.name)
+        part.tabulate()
+
+
+class _Part:
+    """One experiment at work: its sweep, and its table."""
+
+    def __init__(self, folder: StudyFolder, request: StudyRequest, work: Work, sweep: Sweep):
+        self.folder, self.request, self.work = folder, request, work
+        self.sweep, self.part = sweep, work.part
+        self.own = folder.sweep(work.part.name)
+        self._names = named(self.sweep.groups)
+        # A rehearsal has one member in each group, for which all strategies are equal.
+        how = ("vmap", 1) if request.smoke else (AUTO, None)
+        self.options = Options(*how, interventions=request.measured(self.part), further=FURTHER)
+        self.own.path.parent.mkdir(parents=True, exist_ok=True)
+
+    def named(self, group: GroupPlan) -> str:
+        """Name of a group of this experiment, with its peculiarities, as messages have it."""
+        return f"{self.part.name}/{self._names[group.name]}"
+
+    def command(self, group: GroupPlan, devices: int) -> list[str]:
+        """Command of the job that runs one group, and leaves tables and judgements to others."""
+        request = self.request
+        arguments = {
+            "workdir": self.folder.path,
+            "scale": request.scale,
+            "only": self.part.experiment.name,
+            "groups": group.name,
+            "interventions": request.interventions,
+            "smoke": request.smoke,
+            "cpu_devices": devices,
+            "train_only": True,
+        }
+        if request.tables:
+            arguments["tables"] = ",".join(request.tables)
+        given = [f"--{name}={value}" for name, value in arguments.items()]
+        return [sys.executable, "-m", "mecheval_jax", "study", *given]
+
+    def collect(self) -> None:
+        """Collect groups that were finished before, for whatever was broken off before it did."""
+        if self.work.done:
+            self.run(self.work.done)
+            self.tabulate()
+
+    def run(self, groups: Sequence[GroupPlan]) -> Mapping[str, Exception]:
+        """Train and measure groups in this process; returns the errors of those that failed."""
+        outcome = run_sweep(self.sweep, self.own.path, self.options, groups)
+        if self.part.experiment.both_splits and self.options.interventions != "none":
+            for group in groups:  # of others a job may be at work
+                measure_seen(self.own.group(group.name))
+        return outcome.failed
+
+    def tabulate(self) -> None:
+        """Write the table of the groups that are finished so far, in case the machine is lost."""
+        if self.request.train_only:
+            return
+        others = self.folder.beside(self.part.name, self.request.tables)
+        found = without_conflicts(tabulate(self.own.path), others)
+        grow_table(self.folder.table(self.part.name), found, self.part.wanted)
+
+
+def measure_seen(group: GroupFolder) -> None:
+    """Measure members on dev documents as well, in run folders of their own beside the first."""
+    for config in sorted(group.members.glob("*/config.json")):
+        run = RunFolder(config.parent)
+        seen = seen_folder(group, run)
+        summary, place = run.read_summary(), run.read_member()
+        # The verdict is written last: without it the measurement may be incomplete.
+        if place is None or "verdict" not in summary or "verdict" in seen.read_summary():
+            continue
+        experiment = run.experiment().with_evaluation(split="dev")
+        seen.open_as_member(experiment, place.place, place.of, run.read_metrics())
+        ends = ("finished", "step", "diverged_at", "stopped_at")
+        seen.update_summary(**{name: summary[name] for name in ends if name in summary})
+        runs.intervene(seen.path)
+
+
+def observe(clock: Clock, sweep: SweepFolder, name: str) -> None:
+    """Note how long a group took, if it is done."""
+    status = sweep.group(name).read_status()
+    members = sorted(sweep.group(name).members.glob("*/config.json"))
+    if status.state == "finished" and members:
+        one = RunFolder(members[0].parent).experiment()
+        clock.observe(one, status.members, status.steps, status.seconds)
