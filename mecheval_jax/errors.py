@@ -21,6 +21,11 @@ def one_line(text: object, most: int | None = None) -> str:
     return " ".join(str(text).split())[:most]
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things: ``1 seed``, ``3 seeds``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def shown(value: Any, most: int = 80) -> str:
     """A value for a message, on one line, cut where it is long."""
     if isinstance(value, int) and value.bit_length() > 128:  # Python writes no longest number

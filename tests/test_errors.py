@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from mecheval_jax.errors import Interrupted, Stopped, UserError, choose, one_line, shown
+from mecheval_jax.errors import (
+    Interrupted,
+    Stopped,
+    UserError,
+    choose,
+    counted,
+    one_line,
+    shown,
+)
 
 
 def test_choose():
@@ -33,6 +41,10 @@ def test_a_value_is_shown_on_one_line():
     assert shown("x" * 100, 20) == "'xxxxxxxxxxxxxxx ..."
     assert shown(10**5000) == "a number of more than 4983 digits"
     assert one_line("a\n  b ", 2) == "a "
+
+
+def test_one_is_no_plural():
+    assert (counted(1, "seed"), counted(1200, "run")) == ("1 seed", "1,200 runs")
 
 
 def test_interruptions_are_no_mistakes():

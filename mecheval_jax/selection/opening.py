@@ -7,6 +7,7 @@ import jax
 import pandas as pd
 
 from mecheval_jax.console import say
+from mecheval_jax.errors import counted
 from mecheval_jax.evaluation.cost.measure import machine
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.selection.deadline import Deadline
@@ -22,7 +23,6 @@ from mecheval_jax.selection.plan import (
 from mecheval_jax.selection.request import ChoiceRequest, words_of_time
 from mecheval_jax.selection.sameness import check_same
 from mecheval_jax.selection.timing import measure_steps, step_options
-from mecheval_jax.selection.words import counted
 from mecheval_jax.store.choice import ChoiceFolder
 from mecheval_jax.sweeps.plan import Sweep, open_folder, sweep_in
 

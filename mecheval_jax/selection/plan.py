@@ -9,10 +9,9 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
-from mecheval_jax.errors import UserError
+from mecheval_jax.errors import UserError, counted
 from mecheval_jax.selection.documents import without_the_longest
 from mecheval_jax.selection.request import ChoiceRequest, words_of_time
-from mecheval_jax.selection.words import counted
 from mecheval_jax.sweeps.plan import Changes, Sweep, plan
 
 LADDER = (

@@ -40,11 +40,6 @@ def listed(words: Sequence[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def counted(number: int, noun: str) -> str:
-    """A number of things: ``1 seed``, ``3 seeds``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def quality_numbers(row: Row) -> dict[str, Any]:
     """The numbers on the answers of a shape."""
     names = ("accuracy", "low", "high", "floor", "train_accuracy", "members", "learned")

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from mecheval_jax.console import say
+from mecheval_jax.errors import counted
 from mecheval_jax.study.group_names import listed, named
 from mecheval_jax.study.plans import StudyFolder
 from mecheval_jax.study.timing import (
@@ -13,12 +14,16 @@ from mecheval_jax.study.timing import (
     checkpoint_bytes,
     group_seconds,
     is_beyond,
+    seconds_of_all,
 )
 from mecheval_jax.study.work import StudyRequest, Work
 from mecheval_jax.sweeps.plan import GroupPlan
 from mecheval_jax.training.config import TrainingConfig
 
 GB = 1e9
+
+WORTH_SAYING = 0.9
+"""Share of the time to which an option must bring it down to be told of."""
 
 
 def announce(
@@ -43,27 +48,17 @@ def announce(
             "counts where its config is the same"
         )
     for each in work:
-        part, groups = each.part, each.to_train
-        members = sum(len(group.members) for group in groups)
-        decides = ", ".join(map(str, part.experiment.findings)) or "none of the 30"
-        say(
-            f"{part.name}: {members} of {len(part.wanted)} members to train in {len(groups)} "
-            f"groups, about {_hours(_seconds(clock, groups))}; decides findings {decides}"
-        )
-        if request.dry_run and len(request.only) == 1:  # those that --groups may name
-            names = named(each.sweep.groups) if each.sweep else {}
-            for group in groups:
-                one = f"{len(group.members)} members, about {_hours(_seconds(clock, [group]))}"
-                say(f"  {names[group.name]}: {one}")
-        left += groups
+        _announce_part(each, request, clock)
+        left += each.to_train
     by_what = "by step times stated or measured"
-    devices = f"{clock.devices * clock.at_once} devices"
+    devices = counted(clock.devices * clock.at_once, "device")
     if clock.at_once > 1:
         devices += f", {clock.at_once} groups at a time"
-    total = _seconds(clock, left) / clock.at_once
+    total = seconds_of_all(left, clock)
     say(f"in all about {_hours(total)} on {devices}, {by_what}")
+    _announce_jobs(left, total, clock)
     if request.scale == "device" and not clock.accelerator:
-        guess = _hours(_seconds(Clock(1, accelerator=True), left))
+        guess = _hours(seconds_of_all(left, Clock(1, accelerator=True)))
         say(f"on one accelerator about {guess}, if it needs {ACCELERATOR:.0%} of a core's time")
     if request.budget is not None:
         _announce_budget(work, request.budget, clock)
@@ -78,6 +73,32 @@ def announce(
         f"all checkpoints take about {kept / GB:.0f} GB of disk in {folder.path / 'sweeps'}; what "
         f"is found, a few MB, is beside them"
     )
+
+
+def _announce_part(work: Work, request: StudyRequest, clock: Clock) -> None:
+    """Print the rest of one experiment, and in a plan of it alone the groups that may be named."""
+    part, groups = work.part, work.to_train
+    members, seconds = sum(len(group.members) for group in groups), seconds_of_all(groups, clock)
+    decides = ", ".join(map(str, part.experiment.findings)) or "none of the 30"
+    say(
+        f"{part.name}: {members} of {len(part.wanted)} members to train in "
+        f"{counted(len(groups), 'group')}, about {_hours(seconds)}; decides findings {decides}"
+    )
+    if request.dry_run and len(request.only) == 1:
+        names = named(work.sweep.groups) if work.sweep else {}
+        for group in groups:
+            count = counted(len(group.members), "member")
+            say(f"  {names[group.name]}: {count}, about {_hours(group_seconds(group, clock))}")
+
+
+def _announce_jobs(left: Sequence[GroupPlan], total: float, clock: Clock) -> None:
+    """Print how much sooner groups would be done, if several were trained at the same time."""
+    most = min(clock.devices, len(left))
+    if clock.accelerator or clock.at_once > 1 or most < 2:
+        return
+    together = seconds_of_all(left, clock.with_groups_at_once(most))
+    if together < WORTH_SAYING * total:
+        say(f"with --jobs_at_once={most} about {_hours(together)}")
 
 
 def _kept(training: TrainingConfig) -> int:
@@ -108,10 +129,6 @@ def _announce_budget(work: Sequence[Work], budget: float, clock: Clock) -> None:
     )
     for line in lines:
         say(line)
-
-
-def _seconds(clock: Clock, groups: Sequence[GroupPlan]) -> float:
-    return sum(group_seconds(group, clock) for group in groups)
 
 
 def _hours(seconds: float) -> str:

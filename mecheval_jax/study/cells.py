@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mecheval_jax.errors import UserError
+from mecheval_jax.errors import UserError, counted
 from mecheval_jax.evaluation.verdict.readings import has_learned
 from mecheval_jax.mixers.architectures import positions_of
 from mecheval_jax.statistics.moderated import Prior
@@ -379,7 +379,7 @@ def _cell(mixer: str, width: int, task: str, where: dict[str, Any]) -> GridCell:
 
 def _name(cell: GridCell) -> str:
     """A cell in words, which are the same however its positions were asked for."""
-    depth = "" if cell.layers == 2 else f", {cell.layers} layer{'s' if cell.layers > 1 else ''}"
+    depth = "" if cell.layers == 2 else f", {counted(cell.layers, 'layer')}"
     how = f" {cell.option}" if cell.option else ""
     usual = cell.positions == positions_of(cell.mixer)
     given = "" if usual else f", positions {cell.positions}"

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
+from mecheval_jax.errors import counted
 from mecheval_jax.reporting.figures import drawing, legends, scales
 from mecheval_jax.reporting.figures.drawing import COLOURS, GREY
 from mecheval_jax.reporting.figures.look import styled
@@ -42,7 +43,7 @@ def study_figures(cells: StudyCells) -> Iterator[tuple[str, str, Figure]]:
     """All figures for which there are results: names of their files, captions and figures."""
     rows = cells.table
     for task, layers in _trained(rows):
-        depth = f"{layers} layer{'s' if layers > 1 else ''}"
+        depth = counted(layers, "layer")
         name = f"accuracy_{task}_{layers}".lower().replace(" ", "_").replace("=", "")
         yield (
             name,
@@ -316,7 +317,7 @@ def writing_layers(cells: StudyCells) -> Figure:
                 _beside_each_other(axes, at, theirs, own, COLOURS[layer])
         axes.set_xticks(range(len(STYLES)), list(STYLES), rotation=35, ha="right")
         axes.set_xlim(-0.5, len(STYLES) - 0.5)
-        axes.set_title(f"{depth} layer{'s' if depth > 1 else ''}", loc="left")
+        axes.set_title(counted(depth, "layer"), loc="left")
         scales.pale_grid(axes, "y")
     panels[0].set_ylim(_held(panels, 1.3))  # of all, which share it
     panels[0].set_ylabel("restored by the layer's output, at the query")

@@ -25,6 +25,7 @@ from typing import Any
 
 import pandas as pd
 
+from mecheval_jax.errors import counted
 from mecheval_jax.statistics.false_discovery import holm
 from mecheval_jax.study.cells import StudyCells
 from mecheval_jax.study.quantities import UNTRIED, Claim, widths_of, with_interval
@@ -244,7 +245,7 @@ def _judged(tested: _Tested, p_value: float | None) -> Judgement:
 
 
 def _shown(claim: Claim) -> str:
-    runs = f"{claim.runs} run{'s' if claim.runs > 1 else ''}"
+    runs = counted(claim.runs, "run")
     note = f" ({claim.note})" if claim.note else ""
     return f"{with_interval(claim.estimate, *claim.interval)}, {runs}{note}"
 

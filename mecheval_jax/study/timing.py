@@ -53,6 +53,12 @@ def group_seconds(group: GroupPlan, clock: "Clock") -> float:
     return clock.step_seconds(group.experiments[0], len(group.members)) * group.steps
 
 
+def seconds_of_all(groups: Sequence[GroupPlan], clock: "Clock") -> float:
+    """Estimated seconds until all groups are trained, as many at a time as the clock says."""
+    each = [group_seconds(group, clock) for group in groups]
+    return max(sum(each) / clock.at_once, max(each, default=0.0))
+
+
 HOUR = 3600
 """Seconds of an hour."""
 
@@ -111,6 +117,13 @@ class Clock:
 
     def __post_init__(self):
         self._ratios: dict[str, list[float]] = defaultdict(list)
+
+    def with_groups_at_once(self, at_once: int) -> "Clock":
+        """The same estimates where the devices are divided among so many groups at a time."""
+        devices = max(1, self.devices * self.at_once // at_once)
+        divided = Clock(devices, self.accelerator, at_once)
+        divided._ratios = self._ratios
+        return divided
 
     def observe(self, experiment: Experiment, members: int, steps: int, seconds: float) -> None:
         """Note the time of a trained group, with the number of steps that its members took."""

@@ -11,7 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 from mecheval_jax import machine
 from mecheval_jax.console import say
-from mecheval_jax.errors import USAGE_ERROR, Interrupted, Stopped, UserError, one_line
+from mecheval_jax.errors import (
+    USAGE_ERROR,
+    Interrupted,
+    Stopped,
+    UserError,
+    counted,
+    one_line,
+)
 from mecheval_jax.partitioning import multihost
 from mecheval_jax.reporting.html.sweep_report import write_sweep_report
 from mecheval_jax.reporting.terminal.live import SweepView
@@ -318,7 +325,7 @@ def report_failures(outcome: SweepOutcome) -> None:
     count = len(outcome.failed)
     only_mistakes = all(isinstance(error, UserError) for error in outcome.failed.values())
     if count > 1 or not only_mistakes:
-        say(f"error: {count} group{'s' if count > 1 else ''} failed: {', '.join(outcome.failed)}")
+        say(f"error: {counted(count, 'group')} failed: {', '.join(outcome.failed)}")
     if not only_mistakes:
         sys.exit(1)
     if outcome.error is not None:

@@ -16,10 +16,6 @@ def test_lists(given, text):
     assert words.listed(given) == text
 
 
-def test_one_is_no_plural():
-    assert (words.counted(1, "seed"), words.counted(1200, "run")) == ("1 seed", "1,200 runs")
-
-
 def test_costs_that_are_not_known_are_left_out():
     """Catches a dash or a None in the middle of a sentence."""
     assert words.cost_words(ROW) == (

@@ -67,6 +67,33 @@ def test_results_of_another_scale(parts, tmp_path, capfd):
     assert "other scales" not in capfd.readouterr().err
 
 
+def test_groups_at_the_same_time(parts, tmp_path, capfd):
+    """Catches hours that could be saved without a word, and a promise where there is nothing to
+    save."""
+
+    def said(clock, some):
+        request = StudyRequest(dry_run=True)
+        folder = StudyFolder(tmp_path / "work")
+        work = [work_of(part, folder, table_of([]), request) for part in some]
+        announce(work, folder, request, clock)
+        told = [line for line in capfd.readouterr().err.splitlines() if "about" in line]
+        return [line for line in told if "jobs_at_once" in line or "in all" in line]
+
+    both = Clock(2)
+    first = parts[0].left(StudyFolder(tmp_path), set()).groups[0].experiments[0]
+    both.observe(first, members=2, steps=1, seconds=0.1)  # both sums are corrected alike
+    total, hint = said(both, parts)
+    assert "on 2 devices, by" in total
+    whole, together = (float(re.search(r"about ([\d.]+)", line)[1]) for line in (total, hint))
+    assert hint.startswith("with --jobs_at_once=2 about ")
+    assert 0.5 * whole < together < 0.9 * whole
+    (total,) = said(both.with_groups_at_once(2), parts)
+    assert "on 2 devices, 2 groups at a time" in total
+    assert f"about {together:.1f} " in total
+    for one, some in ((Clock(1), parts), (Clock(2, accelerator=True), parts), (both, [])):
+        assert len(said(one, some)) == 1
+
+
 def test_a_budget_for_all(said, parts):
     """Catches a warning where there is nothing to warn of, and one where no budget was given."""
     (line,) = said(1000.0)

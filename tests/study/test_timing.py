@@ -14,6 +14,7 @@ from mecheval_jax.study.timing import (
     checkpoint_every,
     group_seconds,
     is_beyond,
+    seconds_of_all,
     stated,
 )
 from mecheval_jax.sweeps.plan import GroupPlan
@@ -52,7 +53,13 @@ def test_the_time_of_a_group():
     """Catches a group that is timed as a member, or a training as a step."""
     seeds = [small.experiment(steps=40, seed=seed) for seed in range(3)]
     group = GroupPlan("", "", (0, 1, 2), tuple(seeds))
-    assert group_seconds(group, Clock(1)) == pytest.approx(3 * 40 * stated(seeds[0]))
+    alone = 3 * 40 * stated(seeds[0])
+    assert group_seconds(group, Clock(1)) == pytest.approx(alone)
+    # Two groups on one device each take as long as one of them, and three half as long again.
+    two = Clock(2).with_groups_at_once(2)
+    assert (two.devices, two.at_once) == (1, 2)
+    for count, times in ((1, 1.0), (2, 1.0), (3, 1.5)):
+        assert seconds_of_all([group] * count, two) == pytest.approx(times * alone)
 
 
 def test_a_checkpoint_every_few_minutes():

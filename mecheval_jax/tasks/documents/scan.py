@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from mecheval_jax.console import say
-from mecheval_jax.errors import UserError
+from mecheval_jax.errors import UserError, counted
 from mecheval_jax.files import open_file
 from mecheval_jax.tasks.base import PAIR, SPLITS
 from mecheval_jax.tasks.documents.file import DocumentFile, hash_of_line, without_split
@@ -291,8 +291,7 @@ class _Scanner:
                 '{"text": ..., "queries": [...]}, as docs/documents.md has it'
             )
         count = sum(map(len, self._bad.values())) + len(self._further)
-        plural = "s" if count > 1 else ""
-        lines = [f"{path} has {count} bad line{plural}:"]
+        lines = [f"{path} has {counted(count, 'bad line')}:"]
         for why, numbers in self._bad.items():
             where = f"line {numbers[0]}"
             if len(numbers) > 1:
