@@ -60,7 +60,7 @@ STATUS = {
     **dict.fromkeys(("rate?", "seconds?"), float),
     **dict.fromkeys(("error?", "host?", "updated?"), str),
     **dict.fromkeys(("members?", "step?", "steps?", "training?", "diverged?", "stopped?"), COUNT),
-    **dict.fromkeys(("attempts?", "process?"), COUNT),
+    **dict.fromkeys(("attempts?", "devices?", "process?"), COUNT),
 }
 """Form of ``status.json``."""
 
@@ -85,6 +85,7 @@ class GroupStatus:
         rate: Member-steps a second.
         seconds: Time spent so far, over all attempts.
         attempts: Number of times that it was started.
+        devices: Number of devices over which members are spread; 0 if that is not known.
         measured: Level of measurement at the end, one of `MEASURED`.
         error: Reason of a failure in one line; empty if there is none.
         host: Name of the machine that works on it.
@@ -103,6 +104,7 @@ class GroupStatus:
     rate: float = 0.0
     seconds: float = 0.0
     attempts: int = 0
+    devices: int = 0
     measured: str = "none"
     error: str = ""
     host: str = ""

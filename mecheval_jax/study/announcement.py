@@ -110,7 +110,7 @@ def _kept(training: TrainingConfig) -> int:
 
 def _announce_budget(work: Sequence[Work], budget: float, clock: Clock) -> None:
     """Print the groups that a budget of some hours leaves out, experiment by experiment."""
-    spent, count, lines = 0.0, 0, []
+    begun, spent, count, lines = list[GroupPlan](), 0.0, 0, []
     for each in work:
         beyond = []
         for group in each.to_train:
@@ -118,6 +118,7 @@ def _announce_budget(work: Sequence[Work], budget: float, clock: Clock) -> None:
             if is_beyond(budget, spent, seconds):
                 beyond.append(group)
             else:
+                begun.append(group)
                 spent += seconds / clock.at_once
         count += len(beyond)
         if each.sweep and beyond:
@@ -125,7 +126,7 @@ def _announce_budget(work: Sequence[Work], budget: float, clock: Clock) -> None:
     every = sum(len(each.to_train) for each in work)
     say(
         f"the budget of {budget:g} h has time for {every - count} of {every} groups, about "
-        f"{_hours(spent)}, and leaves out {f'{count}:' if count else 'none'}"
+        f"{_hours(seconds_of_all(begun, clock))}, and leaves out {f'{count}:' if count else 'none'}"
     )
     for line in lines:
         say(line)

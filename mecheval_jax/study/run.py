@@ -1,5 +1,6 @@
 """The study from end to end: its plan, what is trained, judgements and pages."""
 
+import contextlib
 import dataclasses
 import os
 import time
@@ -18,6 +19,7 @@ from mecheval_jax.study.plans import ScaledExperiment, StudyFolder, experiments_
 from mecheval_jax.study.sweeping import Sweeping, clock_for, jobs_of, observe
 from mecheval_jax.study.timing import Clock
 from mecheval_jax.study.work import StudyRequest, work_of
+from mecheval_jax.sweeps.launchers import Jobs
 
 
 @dataclasses.dataclass
@@ -51,21 +53,25 @@ def run_study(
         Interrupted: If SIGTERM or Ctrl-C came; the same command resumes.
     """
     folder = StudyFolder(workdir)
-    jobs_of(request)  # refuses what this machine cannot do
+    clock = clock_for(request)  # refuses what this machine cannot do
     folder.contents()  # refuses a file in its place, and links that lead out of it
     folder.known(request.tables)  # refuses what cannot be read, before anything is made
-    if request.dry_run or request.train_only:  # a group that is trained has its own lock
-        return _run_study(folder, request, configs)
-    with folder.lock("study"):
-        return _run_study(folder, request, configs)
+    jobs = None if request.dry_run else jobs_of(request)
+    # A group that is trained has a lock of its own.
+    unlocked = request.dry_run or request.train_only
+    with contextlib.nullcontext() if unlocked else folder.lock("study"):
+        return _run_study(folder, request, configs, clock, jobs)
 
 
 def _run_study(
-    folder: StudyFolder, request: StudyRequest, configs: Callable[[str], ModuleType]
+    folder: StudyFolder,
+    request: StudyRequest,
+    configs: Callable[[str], ModuleType],
+    clock: Clock,
+    jobs: Jobs | None,
 ) -> StudyOutcome:
     started = time.monotonic()
     known = folder.known(request.tables)
-    clock = clock_for(request)
     # Judgements rest on the members of all experiments, even if only some are requested.
     judges = not (request.dry_run or request.train_only)
     names = () if judges else request.only
@@ -77,9 +83,10 @@ def _run_study(
     if request.dry_run:
         return StudyOutcome([], [])
 
-    sweeping = Sweeping(folder, request, clock, started)
+    sweeping = Sweeping(folder, request, jobs, clock, started)
     sweeping.run(work)
     if request.train_only:
+        _say_not_run(sweeping.not_run)
         return StudyOutcome([], sweeping.not_run, sweeping.failed)
     # What others have run of the experiments that were not requested is not missing.
     rows = folder.known(request.tables)
@@ -100,6 +107,11 @@ def _learn_times(clock: Clock, folder: StudyFolder, parts: Sequence[ScaledExperi
             observe(clock, own, group.name)
 
 
+def _say_not_run(not_run: Sequence[str]) -> None:
+    for line in not_run:
+        say(f"not run: {line}")
+
+
 def _conclude(
     folder: StudyFolder,
     request: StudyRequest,
@@ -116,8 +128,7 @@ def _conclude(
     )
     for one in found.judgements:
         say(f"finding {one.finding}: {one.verdict}. {one.sentence}")
-    for line in not_run:
-        say(f"not run: {line}")
+    _say_not_run(not_run)
     if found.coverage:
         say(found.coverage.sentence)
     say(f"{summary(found.judgements)} Report: {folder.report}")

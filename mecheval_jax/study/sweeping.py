@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 
-from mecheval_jax import runs
+from mecheval_jax import machine, runs
 from mecheval_jax.console import say
-from mecheval_jax.errors import Stopped, UserError, one_line
+from mecheval_jax.errors import Interrupted, Stopped, UserError, counted, one_line
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
 from mecheval_jax.study.group_names import named
@@ -26,26 +26,31 @@ from mecheval_jax.training.ensemble.strategy_choice import AUTO
 from mecheval_jax.training.preemption import Preemption
 
 
+def clock_for(request: StudyRequest) -> Clock:
+    """Estimates for this machine, whose devices are divided among the groups at a time.
+
+    Raises:
+        UserError: If it cannot compute so many groups at the same time.
+    """
+    accelerator, at_once = jax.default_backend() != "cpu", request.jobs_at_once
+    if at_once > 1 and accelerator:
+        raise UserError(
+            f"--jobs_at_once={at_once} is of the cores of a CPU: an accelerator computes the "
+            "members of a group side by side, and one group after the other"
+        )
+    if at_once > (cores := machine.usable_cores()):
+        raise UserError(f"--jobs_at_once={at_once}: at most the {counted(cores, 'core')} here")
+    return Clock(max(1, jax.device_count() // at_once), accelerator, at_once)
+
+
 def jobs_of(request: StudyRequest) -> Jobs | None:
     """How groups are run that are jobs; None if this process runs them.
 
     Raises:
-        UserError: If this machine cannot run several groups at the same time.
+        UserError: If what launches jobs is not installed.
     """
-    if request.jobs_at_once == 1:
-        return None
-    if jax.default_backend() != "cpu":
-        raise UserError(
-            f"--jobs_at_once={request.jobs_at_once} is of the cores of a CPU: an accelerator "
-            "computes the members of a group side by side, and one group after the other"
-        )
-    return Jobs("local", at_once=request.jobs_at_once)
-
-
-def clock_for(request: StudyRequest) -> Clock:
-    """Estimates for this machine, whose devices are divided among the groups at a time."""
-    devices = max(1, jax.device_count() // request.jobs_at_once)
-    return Clock(devices, jax.default_backend() != "cpu", request.jobs_at_once)
+    several = request.jobs_at_once > 1
+    return Jobs("local", at_once=request.jobs_at_once) if several else None
 
 
 class Sweeping:
@@ -54,6 +59,7 @@ class Sweeping:
     Args:
         folder: Folder of the study.
         request: Requested part of the study.
+        jobs: How groups are run that are jobs; None if this process runs them.
         clock: Estimates for this machine; they learn from each group.
         started: Time of `time.monotonic` from which on the budget counts.
 
@@ -62,8 +68,16 @@ class Sweeping:
         failed: Errors of the groups that failed, by name.
     """
 
-    def __init__(self, folder: StudyFolder, request: StudyRequest, clock: Clock, started: float):
-        self.folder, self.request, self.clock, self.started = folder, request, clock, started
+    def __init__(
+        self,
+        folder: StudyFolder,
+        request: StudyRequest,
+        jobs: Jobs | None,
+        clock: Clock,
+        started: float,
+    ):
+        self.folder, self.request, self.jobs = folder, request, jobs
+        self.clock, self.started = clock, started
         self.not_run: list[str] = []
         self.failed: dict[str, Exception] = {}
 
@@ -71,38 +85,56 @@ class Sweeping:
         """Run what experiments leave, in their order, and write the table of each.
 
         Raises:
-            Interrupted: If SIGTERM or Ctrl-C came; the same command resumes.
+            Interrupted: If SIGTERM or Ctrl-C came, to this program or to jobs of it; the same
+                command resumes.
         """
         parts = [
             _Part(self.folder, self.request, each, each.sweep)
             for each in work
             if each.sweep is not None
         ]
-        for part in parts:
-            part.collect()
-            self.not_run += [
-                f"{part.named(group)}: not asked for (--groups)" for group in part.work.not_asked
-            ]
-        if jobs := jobs_of(self.request):
-            self._run_as_jobs(parts, jobs)
+        if self.jobs:
+            self._run_as_jobs(parts, self.jobs)
             return
         for part, group in self._due(parts):
-            self._end(part, group, part.run([group]))
+            self._end(part, group, part.run([group]).get(group.name))
 
     def _due(self, parts: Sequence["_Part"]) -> Iterator[tuple["_Part", GroupPlan]]:
         """The groups, each when it can begin, but for those that are then beyond the budget."""
         for part in parts:
+            failed = part.collect()
+            for group in part.work.done:
+                if group.name in failed:
+                    self._leave(part, group, failed[group.name])
+            for group in () if self.request.train_only else part.work.not_asked:
+                self._leave(part, group, "not asked for (--groups)")
             for group in part.work.to_train:
                 seconds = group_seconds(group, self.clock)
                 spent = time.monotonic() - self.started
                 if is_beyond(self.request.budget, spent, seconds):
-                    self.not_run.append(f"{part.named(group)}: beyond the budget")
+                    self._leave(part, group, "beyond the budget")
                 else:
                     yield part, group
+
+    def _leave(self, part: "_Part", group: GroupPlan, why: str | Exception) -> None:
+        """Note why a group was not run, or how it failed."""
+        if isinstance(why, Exception):
+            self.failed[part.named(group)] = why
+            why = f"failed ({one_line(why, 200)})"
+        self.not_run.append(f"{part.named(group)}: {why}")
+
+    def _end(self, part: "_Part", group: GroupPlan, error: Exception | None) -> None:
+        """Note how a group ended, and write the table of its experiment."""
+        if error is None:
+            observe(self.clock, part.own, group.name)
+        else:
+            self._leave(part, group, error)
+        part.tabulate()
 
     def _run_as_jobs(self, parts: Sequence["_Part"], jobs: Jobs) -> None:
         """Run groups as processes of this program, some at the same time."""
         begun: dict[str, tuple[_Part, GroupPlan]] = {}
+        told: list[str] = []
 
         def commands() -> Iterator[tuple[str, list[str]]]:
             for part, group in self._due(parts):
@@ -112,23 +144,16 @@ class Sweeping:
 
         with Preemption() as preemption:
             logs, stop = self.folder.path / "jobs", preemption.requested
-            ends = launch_jobs(commands(), jobs, logs, say, stop)
-            with contextlib.closing(ends):
+            with contextlib.closing(launch_jobs(commands(), jobs, logs, say, stop)) as ends:
                 for end in ends:
-                    failed = {} if end.state == "finished" else {end.name: end.error}
-                    self._end(*begun[end.name], failed)
+                    if end.state == "preempted":
+                        told.append(end.name)
+                    else:
+                        self._end(*begun[end.name], end.error if end.state == "failed" else None)
             if preemption.requested():
                 raise Stopped
-
-    def _end(self, part: "_Part", group: GroupPlan, failed: Mapping[str, Exception]) -> None:
-        """Note how a group ended, and write the table of its experiment."""
-        for error in failed.values():
-            reason = one_line(error, 200)
-            self.not_run.append(f"{part.named(group)}: failed ({reason})")
-        self.failed |= failed
-        if not failed:
-            observe(self.clock, part.own, group.name)
-        part.tabulate()
+        if told:
+            raise Interrupted(f"preempted: {', '.join(told)}; the same command resumes")
 
 
 class _Part:
@@ -161,24 +186,38 @@ class _Part:
             "cpu_devices": devices,
             "train_only": True,
         }
-        if request.tables:
-            arguments["tables"] = ",".join(request.tables)
         given = [f"--{name}={value}" for name, value in arguments.items()]
         return [sys.executable, "-m", "mecheval_jax", "study", *given]
 
-    def collect(self) -> None:
-        """Collect groups that were finished before, for whatever was broken off before it did."""
-        if self.work.done:
-            self.run(self.work.done)
-            self.tabulate()
+    def collect(self) -> Mapping[str, Exception]:
+        """Collect groups that were finished before, for whatever was broken off before it did.
+
+        Returns:
+            Errors of those that failed, by name.
+        """
+        if not self.work.done:
+            return {}
+        failed = self.run(self.work.done)
+        self.tabulate()
+        return failed
 
     def run(self, groups: Sequence[GroupPlan]) -> Mapping[str, Exception]:
-        """Train and measure groups in this process; returns the errors of those that failed."""
-        outcome = run_sweep(self.sweep, self.own.path, self.options, groups)
-        if self.part.experiment.both_splits and self.options.interventions != "none":
-            for group in groups:  # of others a job may be at work
-                measure_seen(self.own.group(group.name))
-        return outcome.failed
+        """Train and measure groups in this process.
+
+        Returns:
+            Errors of those that failed, by name.
+        """
+        failed = dict(run_sweep(self.sweep, self.own.path, self.options, groups).failed)
+        both = self.part.experiment.both_splits and self.options.interventions != "none"
+        for group in groups if both else ():
+            if group.name not in failed:
+                own = self.own.group(group.name)
+                try:
+                    with own.lock("training"):
+                        measure_seen(own)
+                except UserError as error:
+                    failed[group.name] = error
+        return failed
 
     def tabulate(self) -> None:
         """Write the table of the groups that are finished so far, in case the machine is lost."""
@@ -210,5 +249,4 @@ def observe(clock: Clock, sweep: SweepFolder, name: str) -> None:
     status = sweep.group(name).read_status()
     members = sorted(sweep.group(name).members.glob("*/config.json"))
     if status.state == "finished" and members:
-        one = RunFolder(members[0].parent).experiment()
-        clock.observe(one, status.members, status.steps, status.seconds)
+        clock.observe(RunFolder(members[0].parent).experiment(), status)

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from mecheval_jax.experiment import Experiment
+from mecheval_jax.store.sweep_folder import GroupStatus
 from mecheval_jax.sweeps.plan import GroupPlan
 
 STEP = {
@@ -101,6 +102,11 @@ def checkpoint_bytes(experiment: Experiment) -> int:
     return 3 * 4 * (embeddings * model.width + model.layers * layer)
 
 
+def _stated_step(experiment: Experiment, members: int, devices: int) -> float:
+    """Stated seconds of a step of a group, which ends when the device with most members has it."""
+    return stated(experiment) * math.ceil(members / devices)
+
+
 @dataclasses.dataclass
 class Clock:
     """Estimates of times, corrected by measured ones.
@@ -125,19 +131,17 @@ class Clock:
         divided._ratios = self._ratios
         return divided
 
-    def observe(self, experiment: Experiment, members: int, steps: int, seconds: float) -> None:
-        """Note the time of a trained group, with the number of steps that its members took."""
-        if members and steps and seconds > 0:
-            expected = self._stated(experiment, members) * steps
+    def observe(self, experiment: Experiment, status: GroupStatus) -> None:
+        """Note the time that a group of such members was trained for."""
+        if status.members and status.steps and status.seconds > 0:
+            devices = status.devices or self.devices  # older ones do not say
+            expected = _stated_step(experiment, status.members, devices) * status.steps
+            seconds = status.seconds
             self._ratios[experiment.model.mixer].append(seconds / expected)
 
     def step_seconds(self, experiment: Experiment, members: int) -> float:
         """Estimated seconds of a step of a group of such members."""
-        return self._stated(experiment, members) * self._ratio(experiment)
-
-    def _stated(self, experiment: Experiment, members: int) -> float:
-        """Stated seconds of such a step, which ends when the device with most members has it."""
-        return stated(experiment) * math.ceil(members / self.devices)
+        return _stated_step(experiment, members, self.devices) * self._ratio(experiment)
 
     def _ratio(self, experiment: Experiment) -> float:
         of_mixer = self._ratios.get(experiment.model.mixer)

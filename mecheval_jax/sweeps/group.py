@@ -100,7 +100,8 @@ def run_group(
     # state is restored, which tells for certain.
     training = run.status.training if run.status.attempts else members
     counts = {"members": members, "training": training, "steps": plan.steps}
-    run.tell(state="running", error="", attempts=run.status.attempts + 1, **counts)
+    counts |= {"attempts": run.status.attempts + 1, "devices": run.programs.mesh.size}
+    run.tell(state="running", error="", **counts)
     try:
         with contextlib.closing(run.checkpoints):
             run.conclude(run.train(preemption))

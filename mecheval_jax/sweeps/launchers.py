@@ -274,19 +274,20 @@ def launch_jobs(
     say: Callable[[str], None],
     stop: Callable[[], bool] = lambda: False,
 ) -> Generator[JobEnd, None, None]:
-    """Run commands as jobs, and report how each ended as soon as it has.
+    """Run commands as jobs; yields how each ended, as soon as it has.
 
     On Slurm they are one array job. On this machine, whose devices they would share, they run one
     after another, or some at the same time, each on its share of the cores. Whoever closes this
-    generator before its end ends the jobs on this machine, as on any other interruption.
+    generator before its end tells the jobs on this machine to save and end; jobs on Slurm go on.
 
     Args:
-        commands: Names of groups with their commands, each taken when its job can begin.
+        commands: Names of groups with their commands. On this machine each is taken when its job
+            can begin, on Slurm all are taken at once.
         jobs: How the jobs are launched: by ``local`` or ``slurm``.
         folder: Folder of the scripts and logs of the jobs.
         say: Function that takes one line for each job that begins or ends.
         stop: Function that is asked repeatedly whether to stop waiting. Jobs on this machine are
-            then told to save and end, as on any other interruption; jobs on Slurm go on.
+            then told to save and end, as on any other interruption.
 
     Raises:
         UserError: If submitit is not installed, or Slurm refuses the jobs.

@@ -298,8 +298,9 @@ def launch_sweep(
             commands = {name: jobs.command(name) for name in names}
             if commands:
                 logs, told = folder.path / "jobs", preemption.requested
-                found = launch_jobs(commands.items(), jobs, logs, say, told)
-                ends |= {end.name: end for end in found}
+                launched = launch_jobs(commands.items(), jobs, logs, say, told)
+                with contextlib.closing(launched) as found:
+                    ends |= {end.name: end for end in found}
             # A user's mistake would occur again; a preempted job is left for another time.
             names = [n for n in names if ends[n].state == "failed" and ends[n].code != USAGE_ERROR]
             if names and left:

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from configs.study import config_of
+from mecheval_jax.store.sweep_folder import GroupStatus
 from mecheval_jax.study.announcement import announce
 from mecheval_jax.study.plans import StudyFolder, experiments_at
 from mecheval_jax.study.results import table_of
@@ -81,7 +82,7 @@ def test_groups_at_the_same_time(parts, tmp_path, capfd):
 
     both = Clock(2)
     first = parts[0].left(StudyFolder(tmp_path), set()).groups[0].experiments[0]
-    both.observe(first, members=2, steps=1, seconds=0.1)  # both sums are corrected alike
+    both.observe(first, GroupStatus(members=2, steps=1, seconds=0.1))  # for both sums alike
     total, hint = said(both, parts)
     assert "on 2 devices, by" in total
     whole, together = (float(re.search(r"about ([\d.]+)", line)[1]) for line in (total, hint))

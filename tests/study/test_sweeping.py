@@ -6,7 +6,9 @@ import jax
 import pytest
 
 from configs.study import config_of
-from mecheval_jax.errors import UserError
+from mecheval_jax import machine
+from mecheval_jax.command_line import REQUEUE
+from mecheval_jax.errors import Interrupted, UserError
 from mecheval_jax.store.sweep_folder import GroupFolder
 from mecheval_jax.study import sweeping
 from mecheval_jax.study.plans import StudyFolder
@@ -19,6 +21,12 @@ from mecheval_jax.sweeps.run import SweepOutcome
 BOTH = StudyRequest(
     only=("ar_two_layers", "ar_layers"), smoke=True, interventions="none", jobs_at_once=2
 )
+
+
+@pytest.fixture(autouse=True)
+def two_cores(monkeypatch):
+    """Lets a machine of one core take two jobs, too."""
+    monkeypatch.setattr(machine, "usable_cores", lambda: 2)
 
 
 def test_finished_groups_are_collected_once(tmp_path, monkeypatch):
@@ -63,6 +71,7 @@ def test_a_job_trains_a_group_as_it_was_asked_for(tmp_path, jobs):
     assert second == "ar_layers_device_smoke/000_attention_width_16 (1 layer)"
     _, _, _, program, *given = launched[second]
     assert program == "study"
+    # Tables are the parent's: it has decided what is trained.
     assert {*given} == {
         f"--workdir={tmp_path / 'work'}",
         "--scale=device",
@@ -72,7 +81,6 @@ def test_a_job_trains_a_group_as_it_was_asked_for(tmp_path, jobs):
         "--smoke=True",
         f"--cpu_devices={max(1, jax.device_count() // 2)}",
         "--train_only=True",
-        f"--tables={tables}",
     }
 
 
@@ -87,6 +95,9 @@ def test_how_jobs_end(tmp_path, jobs, monkeypatch):
     assert any("ar_two_layers_laptop_smoke/000" in line for line in outcome.not_run)
     assert observed == ["ar_layers_laptop_smoke"]
     assert len(outcome.judgements) == 30
+    codes |= {"ar_two_layers": 0, "ar_layers": REQUEUE}
+    with pytest.raises(Interrupted, match=r"preempted: ar_layers_laptop_smoke/000_attention"):
+        run_study(tmp_path / "again", BOTH, config_of)
 
 
 def test_groups_beyond_the_budget_are_no_jobs(tmp_path, jobs):
@@ -104,7 +115,11 @@ def test_what_jobs_cannot_be(tmp_path, monkeypatch):
     monkeypatch.setattr("jax.default_backend", lambda: "gpu")
     with pytest.raises(UserError, match="of the cores of a CPU"):
         run_study(tmp_path / "work", BOTH, config_of)
-    monkeypatch.undo()
+    monkeypatch.setattr("jax.default_backend", lambda: "cpu")
+    monkeypatch.setattr(machine, "usable_cores", lambda: 1)
+    with pytest.raises(UserError, match="--jobs_at_once=2: at most the 1 core here"):
+        run_study(tmp_path / "work", BOTH, config_of)
+    monkeypatch.setattr(machine, "usable_cores", lambda: 2)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install submitit"):
         run_study(tmp_path / "work", BOTH, config_of)
@@ -129,6 +144,44 @@ def test_jobs_find_what_one_program_finds(tmp_path):
     # The same again finds everything done.
     run_study(together.path, BOTH, config_of)
     assert len(list((together.path / "jobs").glob("*_log.out"))) == 2
+
+
+def test_what_is_left_of_finished_groups(tmp_path, monkeypatch):
+    """Catches a finished group that cannot be collected, of which nobody hears, and one of another
+    experiment that counts as the same."""
+    monkeypatch.setattr(GroupFolder, "is_finished", lambda group, asked: True)
+    monkeypatch.setattr(sweeping._Part, "tabulate", lambda self: None)
+    fail = lambda sweep, path, options, groups: SweepOutcome(
+        {group.name: UserError("its checkpoint is damaged") for group in groups}
+    )
+    monkeypatch.setattr(sweeping, "run_sweep", fail)
+    alone = dataclasses.replace(BOTH, jobs_at_once=1)
+    outcome = run_study(tmp_path, alone, config_of)
+    assert len(outcome.failed) == 2
+    assert sum("its checkpoint is damaged" in line for line in outcome.not_run) == 2
+
+
+def test_both_splits_of_a_group(tmp_path, monkeypatch):
+    """Catches a group of another job that is measured, and one that failed."""
+    measured, failed = [], {}
+    monkeypatch.setattr(sweeping, "measure_seen", lambda group: measured.append(group.name))
+    run = lambda *asked: SweepOutcome(failed)
+    monkeypatch.setattr(sweeping, "run_sweep", run)
+    monkeypatch.setattr(sweeping, "observe", lambda clock, sweep, name: None)
+    monkeypatch.setattr(sweeping._Part, "tabulate", lambda self: None)
+    name = "000_attention_width_16"
+    request = StudyRequest(only=("atr_held_out",), smoke=True)
+    group = StudyFolder(tmp_path).sweep("atr_held_out_laptop_smoke").group(name)
+    group.make()
+    run_study(tmp_path, request, config_of)
+    assert measured == [name]
+    with group.lock("training"):  # another program is at work on it
+        outcome = run_study(tmp_path, request, config_of)
+    assert measured == [name]
+    assert len(outcome.failed) == 1
+    failed[name] = UserError("no room")
+    run_study(tmp_path, request, config_of)
+    assert measured == [name]
 
 
 def test_training_alone_writes_no_table(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from configs import grids
 from mecheval_jax import checksums
 from mecheval_jax.errors import UserError
+from mecheval_jax.files import open_file
 from mecheval_jax.study import tables
 from mecheval_jax.study.results import COLUMNS, FURTHER_RESTORED, RESTORED, config_values, table_of
 from mecheval_jax.study.tables import (
@@ -253,6 +254,23 @@ def test_a_kill_between_two_writes(tmp_path, monkeypatch):
         assert len(read_table(path)) == (2 if survived >= 2 else 1)
     sums = (tmp_path / "SHA256SUMS").read_text()
     assert sums == f"{hashlib.sha256(path.read_bytes()).hexdigest()}  a.csv\n"
+
+
+def test_a_table_that_is_read_while_it_is_written(tmp_path, monkeypatch):
+    """Catches a table that counts as edited because its hash is read a moment later."""
+    path, part = tmp_path / "a.csv", world().iloc[:2]
+    write_table(path, part.iloc[:1])
+
+    @contextlib.contextmanager
+    def read_then_written(name):
+        with open_file(name) as file:
+            yield file
+        write_table(path, part)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tables, "open_file", read_then_written)
+        assert len(read_table(path)) == 1
+    assert len(read_table(path)) == 2
 
 
 def test_a_table_that_was_edited(tmp_path):

@@ -6,6 +6,7 @@ import jax
 import pytest
 
 from mecheval_jax.partitioning.mesh import make_mesh
+from mecheval_jax.store.sweep_folder import GroupStatus
 from mecheval_jax.study.timing import (
     ACCELERATOR,
     CHECKPOINT_SECONDS,
@@ -40,12 +41,16 @@ def test_measured_times_count_more():
     assert before == pytest.approx(2 * stated(one("mamba")))
     # One of two devices has two of three members, and the other waits for it.
     assert clock.step_seconds(one("mamba"), 3) == before
-    clock.observe(one("mamba"), 4, 100, 300 * before)
+    clock.observe(one("mamba"), GroupStatus(members=4, steps=100, seconds=300 * before))
     wide, based = one("mamba", 128), one("based")
     assert clock.step_seconds(wide, 4) == pytest.approx(3 * 2 * stated(wide))
     assert clock.step_seconds(based, 1) == pytest.approx(3 * stated(based))
-    clock.observe(based, 1, 0, 5.0)  # nothing was trained
+    clock.observe(based, GroupStatus(members=1, steps=0, seconds=5.0))  # nothing was trained
     assert clock.step_seconds(based, 1) == pytest.approx(3 * stated(based))
+    # What one device has computed took it longer, and says nothing else of two.
+    status = GroupStatus(members=4, steps=1, seconds=4 * 3 * stated(based), devices=1)
+    clock.observe(based, status)
+    assert clock.step_seconds(based, 4) == pytest.approx(3 * 2 * stated(based))
     assert Clock(accelerator=True).step_seconds(based, 1) == ACCELERATOR * stated(based)
 
 
@@ -74,7 +79,8 @@ def test_a_checkpoint_every_few_minutes():
     assert checkpoint_every(often, slow) == 200  # as the config says
     seconds = every * slow.step_seconds(group[0], 20)
     assert 0.5 * CHECKPOINT_SECONDS < seconds <= CHECKPOINT_SECONDS
-    slow.observe(group[0], 1, 1, 1000 * slow.step_seconds(group[0], 1))
+    seconds = 1000 * slow.step_seconds(group[0], 1)
+    slow.observe(group[0], GroupStatus(members=1, steps=1, seconds=seconds))
     assert checkpoint_every(group, slow) == 100
 
 
