@@ -9,7 +9,7 @@ import jax
 
 from mecheval_jax import machine, runs
 from mecheval_jax.console import say
-from mecheval_jax.errors import Interrupted, Stopped, UserError, counted, one_line
+from mecheval_jax.errors import Stopped, UserError, counted, one_line
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
 from mecheval_jax.study.group_names import named
@@ -21,7 +21,7 @@ from mecheval_jax.study.work import StudyRequest, Work
 from mecheval_jax.sweeps.group import Options
 from mecheval_jax.sweeps.launchers import Jobs, launch_jobs
 from mecheval_jax.sweeps.plan import GroupPlan, Sweep, open_folder
-from mecheval_jax.sweeps.run import run_sweep
+from mecheval_jax.sweeps.run import run_sweep, were_preempted
 from mecheval_jax.training.ensemble.strategy_choice import AUTO
 from mecheval_jax.training.preemption import Preemption
 
@@ -153,7 +153,7 @@ class Sweeping:
             if preemption.requested():
                 raise Stopped
         if told:
-            raise Interrupted(f"preempted: {', '.join(told)}; the same command resumes")
+            raise were_preempted(told)
 
 
 class _Part:

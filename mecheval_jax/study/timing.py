@@ -136,8 +136,7 @@ class Clock:
         if status.members and status.steps and status.seconds > 0:
             devices = status.devices or self.devices  # older ones do not say
             expected = _stated_step(experiment, status.members, devices) * status.steps
-            seconds = status.seconds
-            self._ratios[experiment.model.mixer].append(seconds / expected)
+            self._ratios[experiment.model.mixer].append(status.seconds / expected)
 
     def step_seconds(self, experiment: Experiment, members: int) -> float:
         """Estimated seconds of a step of a group of such members."""

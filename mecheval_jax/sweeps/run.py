@@ -309,11 +309,16 @@ def launch_sweep(
     preempted = [name for name, end in ends.items() if end.state == "preempted"]
     failed = {name: end.error for name, end in ends.items() if end.state == "failed"}
     if preempted:
-        told = f"preempted: {', '.join(preempted)}; the same command resumes"
+        told = were_preempted(preempted)
         if not failed:
-            raise Interrupted(told)
-        say(told)
+            raise told
+        say(str(told))
     return SweepOutcome(failed)
+
+
+def were_preempted(names: Sequence[str]) -> Interrupted:
+    """What ends a program of which some jobs were told to save."""
+    return Interrupted(f"preempted: {', '.join(names)}; the same command resumes")
 
 
 def report_failures(outcome: SweepOutcome) -> None:
