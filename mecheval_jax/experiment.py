@@ -27,6 +27,11 @@ SECTIONS = ("task", "model", "training", "evaluation")
 ANALYSES = "analyses"
 """Section with the options of analyses, which have defaults; configs of old runs lack it."""
 
+BOOKKEEPING = frozenset(
+    f"training.{name}" for name in ("checkpoint_every", "keep_checkpoints", "milestones")
+) | {"evaluation.chunk"}
+"""Fields on which no number depends: two experiments that differ in them have equal results."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from mecheval_jax.evaluation.config import CORRUPTION, RESTORE
-from mecheval_jax.experiment import Experiment
+from mecheval_jax.experiment import BOOKKEEPING, Experiment
 from mecheval_jax.files import hash_of, read_table
 from mecheval_jax.site_path import SitePath, in_mixer
 from mecheval_jax.store.metrics import last_dev
@@ -98,12 +98,6 @@ def task_label(task: Mapping[str, Any]) -> str:
 DECISIVE = ("task", "model", "training", "evaluation")
 """Sections of a config on which a row depends."""
 
-BOOKKEEPING = {
-    "training": ("checkpoint_every", "keep_checkpoints", "milestones"),
-    "evaluation": ("chunk",),
-}
-"""Fields on which no number depends."""
-
 
 def config_hash(experiment: Experiment) -> str:
     """Hash of everything on which a member's row depends; equal hashes mean the same member.
@@ -118,7 +112,7 @@ def config_hash(experiment: Experiment) -> str:
         values[section] = {
             name: value
             for name, value in known[section].items()
-            if name not in BOOKKEEPING.get(section, ()) and defaults.get(name, ...) != value
+            if f"{section}.{name}" not in BOOKKEEPING and defaults.get(name, ...) != value
         }
     return hash_of(values)[:16]
 

@@ -20,7 +20,7 @@ from mecheval_jax.changes import (
     listed,
 )
 from mecheval_jax.errors import UserError, choose
-from mecheval_jax.experiment import Experiment, difference_words, differences
+from mecheval_jax.experiment import BOOKKEEPING, Experiment, difference_words, differences
 from mecheval_jax.fields import pythons_own
 from mecheval_jax.files import read_json
 from mecheval_jax.store.run_folder import RunFolder
@@ -252,7 +252,7 @@ LONGEST_NAMED = 40
 def _title(shape: Experiment, first: Experiment) -> str:
     model = shape.model
     title = f"{model.mixer}, width {model.width}, {model.layers} layers"
-    named = {"model.mixer", "model.width", "model.layers", "model.positions"}
+    named = {"model.mixer", "model.width", "model.layers", "model.positions"} | BOOKKEEPING
     others = [
         f"{name} {ours}"
         for name, _, ours in differences(first, shape)

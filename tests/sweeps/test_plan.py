@@ -105,6 +105,16 @@ def test_no_two_groups_have_one_title():
     assert len(set(titles)) == 3
 
 
+def test_titles_leave_out_what_no_number_depends_on():
+    """Catches groups of the study that seem to differ by how often they are saved."""
+    saved = {"training.checkpoint_every": 7}
+    first, other = plan(BASE, [{}, {"task.pairs": 3} | saved]).groups
+    assert other.title == f"{first.title}, task.pairs 3"
+    second = plan(BASE, [{}, saved]).groups[1]
+    assert "checkpoint_every" not in second.title
+    assert second.title != first.title
+
+
 def test_values_have_their_fields_types():
     """Catches 1 and 1.0 that seem to be two values of a field, in what is kept and in tables."""
     changes = plan(BASE, [{"training.learning_rate": 1, "model.width": 16.0}]).changes
