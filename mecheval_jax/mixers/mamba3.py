@@ -30,6 +30,7 @@ from mecheval_jax.ops.linear_recurrence import linear_recurrence
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.ops.precision import beside
 from mecheval_jax.ops.rotary import turn
+from mecheval_jax.ops.short_convolution import shifted
 from mecheval_jax.ops.trapezoid import Weights, outer, trapezoid, trapezoid_step
 from mecheval_jax.sites import declare
 
@@ -172,7 +173,7 @@ class Mamba3(nn.Module):
         if not any(site.in_use() for site in sites):
             return fast
         log_decay, now, before = (h[..., None, None] for h in weights)
-        k_last, v_last = (jnp.pad(h, ((0, 0), (1, 0), *((0, 0),) * 3))[:, :-1] for h in (k, v))
+        k_last, v_last = shifted(k), shifted(v)
         decay = jnp.exp(log_decay)
         write = decay * before * outer(self.turned_by(k_last, -angles[0]), v_last)
         write = self.write(write + now * outer(k, v))

@@ -13,9 +13,10 @@ from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.errors import choose
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.recurrence import STATE_SITES
-from mecheval_jax.mixers.short_convolution import shift_all, shift_one
+from mecheval_jax.mixers.short_convolution import shift_one
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.ops.precision import beside
+from mecheval_jax.ops.short_convolution import shifted
 from mecheval_jax.ops.wkv import BACKENDS, wkv, wkv_state, wkv_step
 from mecheval_jax.sites import declare
 
@@ -95,7 +96,7 @@ class RWKV4(nn.Module):
         positions: Int[Array, "batch queries"] | None = None,
     ) -> Float[Array, "batch positions width"]:
         """Mix all tokens at once; return the outputs at `positions`, or all if it is None."""
-        k, v, r = self._project(x, shift_all(x))
+        k, v, r = self._project(x, shifted(x))
         states = jax.ShapeDtypeStruct((*k.shape[:2], 3, self.width), k.dtype)
         entry = self.state.checked_entry(states)
         y, states = wkv(k, v, *self._rates, entry, self.backend)

@@ -25,10 +25,11 @@ from mecheval_jax.errors import choose
 from mecheval_jax.mixers.options import require_heads
 from mecheval_jax.mixers.recurrence import ERASE, STATE_SITES, dplr_recurrence, passed_decay
 from mecheval_jax.mixers.rwkv7_start import MIXTURES, RANKS, initial_values, rank_of
-from mecheval_jax.mixers.short_convolution import shift_all, shift_one
+from mecheval_jax.mixers.short_convolution import shift_one
 from mecheval_jax.ops.dplr import BACKENDS, Update, dplr_step
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.ops.precision import beside
+from mecheval_jax.ops.short_convolution import shifted
 from mecheval_jax.sites import declare
 
 EPSILON = 64e-5
@@ -154,7 +155,7 @@ class RWKV7(nn.Module):
         first: Float[Array, "batch length width"] | None = None,
     ) -> tuple[Float[Array, "batch positions width"], Float[Array, "batch length width"]]:
         """The outputs, and the values that layer 0 hands on; `first` are those, None in it."""
-        r, gate, update, bonus, first = self._token(x, shift_all(x), first)
+        r, gate, update, bonus, first = self._token(x, shifted(x), first)
         update = update._replace(log_decay=passed_decay(self, update.log_decay))
         heads = dplr_recurrence(self, r, update, self.backend, positions)
         read = (at_positions(h, positions) for h in (bonus, gate))

@@ -15,7 +15,11 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.mesh_axes import MODEL
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.projection import is_cut, slices
-from mecheval_jax.ops.short_convolution import short_convolution, short_convolution_step
+from mecheval_jax.ops.short_convolution import (
+    shifted,
+    short_convolution,
+    short_convolution_step,
+)
 
 
 class ShortConvolution(nn.Module):
@@ -82,11 +86,6 @@ def reach_of_taps(taps: int) -> int:
     return max(taps - 1, 0)
 
 
-def shift_all(x: Float[Array, "batch length width"]) -> Float[Array, "batch length width"]:
-    """The token before each one, zeros at the first."""
-    return jnp.pad(x, ((0, 0), (1, 0), (0, 0)))[:, :-1]
-
-
 def shift_one(
     previous: Float[Array, "batch width"], x_t: Float[Array, "batch width"]
 ) -> tuple[Float[Array, "batch width"], Float[Array, "batch width"]]:
@@ -108,7 +107,7 @@ class TokenShift(nn.Module):
     ) -> list[Float[Array, "batch length _"]]:
         """Shift parts of the channels by a token; their layout stays what it is."""
         del layout
-        return list(map(shift_all, xs))
+        return list(map(shifted, xs))
 
     def initial_state(self, batch: int) -> Float[Array, "batch 1 width"]:
         """Input before the first token: zeros."""

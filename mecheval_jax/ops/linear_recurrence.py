@@ -45,6 +45,7 @@ from mecheval_jax.array_types import Array, Float
 from mecheval_jax.errors import choose
 from mecheval_jax.ops.mapping import over_tokens
 from mecheval_jax.ops.precision import wide_type
+from mecheval_jax.ops.short_convolution import shifted
 from mecheval_jax.sites import (
     NO_ENTRY,
     Entry,
@@ -154,16 +155,9 @@ def _chunked(decay: Array, write: Array, reverse: bool = False) -> Array:
     by_time = (split(decay), split(write))
     nothing = (jnp.ones_like(by_time[0][0]), jnp.zeros_like(by_time[1][0]))
     whole = jax.lax.scan(leave, nothing, by_time, reverse=reverse)[0]
-    starts = _before(_sequential(*whole, reverse), reverse)
+    starts = shifted(_sequential(*whole, reverse), reverse=reverse)
     states = jax.lax.scan(_advance, starts, by_time, reverse=reverse)[1]
     return jnp.moveaxis(states, 0, 2).reshape(batch, -1, *state)[:, :length]
-
-
-def _before(x: Array, reverse: bool = False) -> Array:
-    """Entry of axis 1 that a scan visits just before each one; zeros before the first."""
-    if reverse:
-        return jnp.concatenate([x[:, 1:], jnp.zeros_like(x[:, :1])], axis=1)
-    return jnp.concatenate([jnp.zeros_like(x[:, :1]), x[:, :-1]], axis=1)
 
 
 _SCANS = {"sequential": _sequential, "associative": _associative, "chunked": _chunked}
@@ -181,8 +175,8 @@ def _forward(scan: Callable[..., Array], decay: Array, write: Array) -> tuple[Ar
 
 def _backward(scan: Callable[..., Array], saved: Span, states_bar: Array) -> Span:
     decay, states = saved
-    write_bar = scan(_before(decay, reverse=True), states_bar, reverse=True)
-    decay_bar = write_bar * _before(states)
+    write_bar = scan(shifted(decay, reverse=True), states_bar, reverse=True)
+    decay_bar = write_bar * shifted(states)
     shared = [axis for axis in range(decay.ndim) if decay.shape[axis] < states.shape[axis]]
     return decay_bar.sum(axis=shared, keepdims=True), write_bar
 

@@ -53,3 +53,16 @@ def short_convolution_step(
     taps = jnp.concatenate([window, x_t[:, None]], axis=1)
     y = (taps * weight[None]).sum(axis=1)
     return taps[:, 1:], (y if bias is None else y + beside(bias, y))
+
+
+def shifted(
+    x: Float[Array, "batch length *axes"], *, reverse: bool = False
+) -> Float[Array, "batch length *axes"]:
+    """The token before each one, zeros at the first; or in reverse, the token after each one.
+
+    Args:
+        x: Sequences.
+        reverse: Whether the token after each one is meant, with zeros at the last.
+    """
+    none = jnp.zeros_like(x[:, :1])
+    return jnp.concatenate([x[:, 1:], none] if reverse else [none, x[:, :-1]], axis=1)

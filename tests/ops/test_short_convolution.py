@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mecheval_jax.ops.short_convolution import short_convolution
+from mecheval_jax.ops.short_convolution import shifted, short_convolution
 from tests.support import references
 from tests.support.twins import BATCH, WIDTH, check, normal
 
@@ -28,3 +28,13 @@ class ShortConvolutionVariants(chex.TestCase):
         x, weight = normal(0, 2, 6, 3), normal(1, 3, 3)
         y = self.variant(short_convolution)(jnp.asarray(x), jnp.asarray(weight))
         np.testing.assert_allclose(y, references.short_convolution(x, weight), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [1, 4])
+def test_shifted(length):
+    """Catches a shift by none or two, along another axis, or towards the wrong side."""
+    x = normal(0, BATCH, length, 2, 3).astype(np.float32)
+    there, back = shifted(jnp.asarray(x)), shifted(jnp.asarray(x), reverse=True)
+    for t in range(length):
+        np.testing.assert_array_equal(there[:, t], x[:, t - 1] if t else 0 * x[:, t])
+        np.testing.assert_array_equal(back[:, t], x[:, t + 1] if t + 1 < length else 0 * x[:, t])
