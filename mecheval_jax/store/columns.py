@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from mecheval_jax import programs
 from mecheval_jax.evaluation.accuracy import COLUMNS as SLICES
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import read_table
+from mecheval_jax.store.remedies import NOT_NEEDED
 
 METRICS = ("step", "split", "loss", "accuracy", "seconds_per_step")
 """Columns of ``metrics.csv``; that of a sweep has ``member`` after the split."""
@@ -64,5 +64,4 @@ def read_slices(path: pathlib.Path) -> list[dict[str, Any]]:
     # queries of one document alone have no interval.
     kinds = {name: int if name in WHOLE else float for name in SLICES[1:]}
     kinds |= dict.fromkeys(("low", "high"), lambda text: float(text or "nan"))
-    remedy = f"remove it: {programs.command('train')} writes it at the end of a run"
-    return read_table(path, remedy=remedy, usecols=SLICES, converters=kinds).to_dict("records")
+    return read_table(path, remedy=NOT_NEEDED, usecols=SLICES, converters=kinds).to_dict("records")

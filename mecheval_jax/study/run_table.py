@@ -64,9 +64,9 @@ def parse_conditions(text: str) -> dict[str, tuple[Any, ...]]:
     found: dict[str, tuple[Any, ...]] = {}
     for part in filter(None, (part.strip() for part in text.split(";"))):
         name, given, values = part.partition("=")
-        if not given or name in found or name not in (*CELL, RATE, ALSO):
+        if not given or name in found or name not in (*CELL, *WAY, ALSO):
             raise UserError(
-                f"runs are chosen by {', '.join(CELL)}, {RATE} or {ALSO}, each once, as in "
+                f"runs are chosen by {', '.join((*CELL, *WAY))} or {ALSO}, each once, as in "
                 f'"task=AR; width=32,64", not by {part!r}'
             )
         found[name] = tuple(_value(name, value.strip()) for value in values.split(","))
@@ -178,7 +178,7 @@ def _value(name: str, text: str) -> Any:
     return text if known is None else choose(name, text, known)
 
 
-_FORMS: Mapping[str, Callable[[str], Any]] = {"width": int, "layers": int, RATE: float}
+_FORMS: Mapping[str, Callable[[str], Any]] = {"width": int, "layers": int, **dict.fromkeys(WAY, float)}
 
 
 def _choices() -> dict[str, Sequence[str]]:

@@ -233,12 +233,15 @@ def measure_seen(group: GroupFolder) -> None:
     for config in sorted(group.members.glob("*/config.json")):
         run = RunFolder(config.parent)
         seen = seen_folder(group, run)
-        summary, place = run.read_summary(), run.read_member()
-        # The verdict is written last: without it the measurement may be incomplete.
-        if place is None or "verdict" not in summary or "verdict" in seen.read_summary():
+        summary, place, metrics = run.read_summary(), run.read_member(), run.read_metrics()
+        if place is None or "verdict" not in summary:
+            continue
+        # The verdict is written last: without it the measurement may be incomplete. With other
+        # metrics it is of an earlier training of this member.
+        if "verdict" in seen.read_summary() and seen.read_metrics() == metrics:
             continue
         experiment = run.experiment().with_evaluation(split="dev")
-        seen.open_as_member(experiment, place.place, place.of, run.read_metrics())
+        seen.open_as_member(experiment, place.place, place.of, metrics)
         ends = ("finished", "step", "diverged_at", "stopped_at")
         seen.update_summary(**{name: summary[name] for name in ends if name in summary})
         runs.intervene(seen.path)

@@ -106,6 +106,8 @@ def run_sweep(
             if error is not None:
                 failed[plan.name] = error
         collect(folder)
+        if preemption.requested():  # while the last group was measured: the caller has to end too
+            raise Stopped
     return SweepOutcome(failed)
 
 

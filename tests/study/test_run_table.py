@@ -54,6 +54,8 @@ def test_lines_of_runs():
     assert "width" not in found[0]
     usual = lines(rows, "mixer=attention; positions=usual")
     assert [line["mixer"] for line in usual] == ["attention"]
+    (unusual,) = lines(rows, "beta2=0.95")
+    assert unusual["accuracy"] == "37.5 %"
     (narrow,) = lines(rows, "learning_rate=1.5e-3, 1")
     assert (narrow["width"], narrow["rate"], narrow["accuracy"]) == ("32", "0.0015", "10.0 %")
 

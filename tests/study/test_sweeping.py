@@ -9,6 +9,7 @@ from configs.study import config_of
 from mecheval_jax import machine
 from mecheval_jax.command_line import REQUEUE
 from mecheval_jax.errors import Interrupted, UserError
+from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupFolder
 from mecheval_jax.study import sweeping
 from mecheval_jax.study.plans import StudyFolder
@@ -17,6 +18,7 @@ from mecheval_jax.study.run import StudyRequest, run_study
 from mecheval_jax.study.tables import write_table
 from mecheval_jax.sweeps.launchers import JobEnd
 from mecheval_jax.sweeps.run import SweepOutcome
+from tests.support import small
 
 BOTH = StudyRequest(
     only=("ar_two_layers", "ar_layers"), smoke=True, interventions="none", jobs_at_once=2
@@ -198,3 +200,22 @@ def test_training_alone_writes_no_table(tmp_path):
     assert not folder.report.exists()
     (group,) = folder.sweep("ar_two_layers_laptop_smoke").groups()
     assert group.is_finished("none")
+
+
+def test_dev_documents_of_a_member_that_was_trained_anew(tmp_path, monkeypatch):
+    """Catches shares on seen pairs that are of other parameters than those on held-out ones."""
+    measured = []
+
+    def intervene(path):
+        RunFolder(path).update_summary(verdict="induction")
+        measured.append(RunFolder(path).read_metrics()[0]["loss"])
+
+    monkeypatch.setattr(sweeping.runs, "intervene", intervene)
+    group = GroupFolder(tmp_path / "groups" / "mamba")
+    member = RunFolder(group.member(0))
+    for loss in (1.0, 1.0, 2.0):
+        row = {"step": 1, "split": "train", "loss": loss, "accuracy": 0.5}
+        member.open_as_member(small.experiment(), 0, 1, [row])
+        member.update_summary(verdict="induction")
+        sweeping.measure_seen(group)
+    assert measured == [1.0, 2.0]

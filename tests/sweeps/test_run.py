@@ -1,7 +1,9 @@
 """Whole sweeps: which groups are run, again or not at all; their tables."""
 
 import json
+import os
 import shutil
+import signal
 import traceback
 import weakref
 
@@ -236,6 +238,22 @@ def test_preemption(tmp_path, monkeypatch):
         status = SweepFolder(tmp_path / "sweep").groups()[0].read_status()
         assert (status.state, status.step) == (state, step), when
     assert status.attempts == 2
+
+
+def test_a_signal_after_the_last_group_was_trained(finished, tmp_path, monkeypatch):
+    """Catches a study that trains its next group after SIGTERM, as the last one was measured."""
+    shutil.copytree(finished.path, tmp_path / "sweep")
+    write = sweeps.write_sweep_report
+
+    def write_report(*arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        write(*arguments)
+
+    monkeypatch.setattr(sweeps, "write_sweep_report", write_report)
+    with pytest.raises(Interrupted, match="the same command resumes"):
+        run(tmp_path / "sweep")
+    folder = SweepFolder(tmp_path / "sweep")
+    assert folder.table.read_bytes() == finished.table.read_bytes()
 
 
 def test_a_shard_that_ends_while_tables_are_written(finished, tmp_path, monkeypatch):
