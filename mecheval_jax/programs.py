@@ -32,6 +32,11 @@ def command(program: str) -> str:
     return f"{COMMAND} {program}" if ROOT == _SHIPPED else f"python -m launch.{program}"
 
 
+def started(program: str) -> list[str]:
+    """The command by which this process starts a program in another one, from any folder."""
+    return [sys.executable, "-m", __package__, program]
+
+
 def running() -> str | None:
     """Name of the program that this process runs; None for others, such as a notebook."""
     started = sys.argv[0]

@@ -32,7 +32,7 @@ import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mecheval_jax import trust
+from mecheval_jax import programs, trust
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import Experiment, difference_words
@@ -128,8 +128,8 @@ class RunFolder(TrainingFolder):
         trust.use_files(experiment.task.files_of(vars(experiment.task)))
         if self.member.exists():  # its checkpoints are those of all members of its group
             raise UserError(
-                f"{self.path} is a member of a sweep, which trains it: give launch.sweep its "
-                "workdir, or another one here"
+                f"{self.path} is a member of a sweep, which trains it: give its workdir to "
+                f"{programs.command('sweep')}, or another one here"
             )
         if self.config.exists():
             self._check_same(experiment)

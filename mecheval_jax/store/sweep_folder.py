@@ -8,15 +8,19 @@
     differences.csv    differences of accuracy between shapes
     report.html        the report, which shows all of this in a browser
     figures/, tables/  figures and tables of the report
+    jobs/              logs of the processes that trained groups, where there were some
     groups/NAME/       what belongs to one group:
         status.json        its progress, written at every stop of the training loop
         strategy.json      how its members are computed
         metrics.jsonl      loss and accuracy over the steps, with the number of the member
         metrics.csv        the same as a table
         checkpoints/       parameters and states of the optimizer of all members together
+        trackers.json, ... what the trackers of ``--writers`` keep
+        own_code/          copies of mixers of the user's own
         members.csv        its rows of the table of the sweep
         answers.npz        answers of its members, document by document
         members/INDEX/     run folder of a member, without parameters: these are in checkpoints/
+        dev/INDEX/         the same on documents of the split dev, where the study asks for it
 
 Several machines that train a sweep together share the folder, each with groups of its own.
 """

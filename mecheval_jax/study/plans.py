@@ -2,6 +2,7 @@
 
 DIR/
     sweeps/NAME_SCALE/     the sweep of an experiment (`store.sweep_folder`)
+    jobs/                  logs of processes that train groups, with `--jobs_at_once`
     results/NAME_SCALE.csv its results, a row a member, with SHA256SUMS (`study.tables`)
     findings.csv, ...      the conclusion from all results (`study.conclusion`)
 

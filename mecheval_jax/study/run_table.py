@@ -138,8 +138,8 @@ def spread(rows: pd.DataFrame) -> str:
     far = sorted((pair for pair in ends if pair[0] - pair[1] > CLOSE), reverse=True)
     counts = Counter(min(len(runs), 4) for runs in groups)
     said = (
-        f"Of the {len(groups)} cells (an architecture at one width and learning rate) {counts[1]} "
-        f"have one seed, {counts[2]} two, {counts[3]} three and {counts[4]} more. In "
+        f"Of the {len(groups)} cells (a task and an architecture at one width, depth and "
+        f"learning rate) {counts[1]} have one seed, {counts[2]} two, {counts[3]} three and {counts[4]} more. In "
         f"{len(ends) - len(far)} of the {len(ends)} with several these lie within "
         f"{100 * CLOSE:g} points of each other"
     )
@@ -178,7 +178,11 @@ def _value(name: str, text: str) -> Any:
     return text if known is None else choose(name, text, known)
 
 
-_FORMS: Mapping[str, Callable[[str], Any]] = {"width": int, "layers": int, **dict.fromkeys(WAY, float)}
+_FORMS: Mapping[str, Callable[[str], Any]] = {
+    "width": int,
+    "layers": int,
+    **dict.fromkeys(WAY, float),
+}
 
 
 def _choices() -> dict[str, Sequence[str]]:

@@ -1,13 +1,12 @@
 """The sweeps of the study at work: group by group, or some groups at the same time as jobs."""
 
 import contextlib
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 
-from mecheval_jax import machine, runs
+from mecheval_jax import machine, programs, runs
 from mecheval_jax.console import say
 from mecheval_jax.errors import Stopped, UserError, counted, one_line
 from mecheval_jax.store.run_folder import RunFolder
@@ -187,7 +186,7 @@ class _Part:
             "train_only": True,
         }
         given = [f"--{name}={value}" for name, value in arguments.items()]
-        return [sys.executable, "-m", "mecheval_jax", "study", *given]
+        return [*programs.started("study"), *given]
 
     def collect(self) -> Mapping[str, Exception]:
         """Collect groups that were finished before, for whatever was broken off before it did.

@@ -13,7 +13,6 @@ import pathlib
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -236,7 +235,7 @@ class Jobs:
         """The command that runs one group."""
         arguments = programs.without_flags(self.arguments, LAUNCHER_FLAGS)
         own = f"--groups={group}", "--retries=0"
-        return [sys.executable, "-m", "launch.sweep", *arguments, *own]
+        return [*programs.started("sweep"), *arguments, *own]
 
 
 def parse_parameters(text: str) -> dict[str, Any]:

@@ -19,7 +19,6 @@ class Standing:
 
     Attributes:
         step: Number of steps of the member that has taken the most.
-        steps: Number of steps that each member has taken.
         diverged_at: Step at which each member diverged; `NEVER` if it did not.
         stopped_at: Step at which each member reached the target; `NEVER` if it did not.
         learns: Whether each member has steps left to take.
@@ -28,7 +27,6 @@ class Standing:
     """
 
     step: int
-    steps: Int[np.ndarray, " members"]
     diverged_at: Int[np.ndarray, " members"]
     stopped_at: Int[np.ndarray, " members"]
     learns: Bool[np.ndarray, " members"]

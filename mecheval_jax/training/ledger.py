@@ -127,4 +127,4 @@ class Ledger:
     def _tell(self, taken: int, seconds: float) -> None:
         steps, *others = (self._flags[n] for n in ("step", "diverged_at", "stopped_at", "learns"))
         # Not the end of the stretch: where all members have diverged, none has come that far.
-        self._callbacks.advance(Standing(int(steps.max()), steps, *others, taken, seconds))
+        self._callbacks.advance(Standing(int(steps.max()), *others, taken, seconds))

@@ -21,13 +21,14 @@ _stops = itertools.count(1)
 class Preempted(Interrupted):
     """The run was asked to end, and saved what it had.
 
-    Attributes:
+    Args:
         step: Step of the checkpoint.
     """
 
-    def __init__(self, step: int, what: str = "the same command resumes"):
-        super().__init__(f"stopped; the checkpoint of step {step} is saved: {what}")
-        self.step = step
+    def __init__(self, step: int):
+        super().__init__(
+            f"stopped; the checkpoint of step {step} is saved: the same command resumes"
+        )
 
 
 class Preemption:

@@ -9,7 +9,7 @@ from typing import Any
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import documents_asked
-from mecheval_jax.files import write_text
+from mecheval_jax.files import make_folder, write_text
 from mecheval_jax.reporting.html import reading
 from mecheval_jax.reporting.html.comparison import comparison
 from mecheval_jax.reporting.html.page import render
@@ -59,10 +59,7 @@ def write(workdirs: Sequence[str], output: str | None = None) -> pathlib.Path:
     runs = reading.read_all(folders, left_out)
     there = next((path for path in given if path.is_dir()), given[0])  # not one that is mistyped
     home = pathlib.Path(output) if output is not None else there
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise UserError(f"output {home} is no folder") from None
+    make_folder(home, "output")
     several = max(len(folders), len(given)) > 1
     if output is not None:  # the folders of the runs may be another's, and are left as they are
         runs = [_written_to(run, home / RUNS / run.name if several else home) for run in runs]

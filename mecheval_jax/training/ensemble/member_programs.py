@@ -96,9 +96,9 @@ class MemberPrograms(Programs):
             self._compiled[chosen] = make(policy)
         return self._compiled[chosen]
 
-    def steps_by(self, strategy: Strategy, policy: Policy = Policy.FREEZE) -> Any:
+    def steps_by(self, strategy: Strategy) -> Any:
         """The training steps, computed by any strategy."""
-        return self.with_strategy(strategy).steps(policy)
+        return self.with_strategy(strategy).steps(Policy.FREEZE)
 
     def _loop(self, policy: Policy) -> "_Loop":
         one = functools.partial(take_steps, ensemble=self.ensemble, policy=policy)

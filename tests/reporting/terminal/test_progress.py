@@ -91,7 +91,7 @@ class Heard(Writer, Progress):
 
 
 def stands(step, stopped_at=-1, taken=5):
-    at = (np.array([of]) for of in (step, -1, stopped_at))
+    at = (np.array([of]) for of in (-1, stopped_at))
     return Standing(step, *at, np.array([stopped_at < 0]), taken, 1.0)
 
 
