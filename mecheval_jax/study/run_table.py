@@ -138,8 +138,9 @@ def spread(rows: pd.DataFrame) -> str:
     far = sorted((pair for pair in ends if pair[0] - pair[1] > CLOSE), reverse=True)
     counts = Counter(min(len(runs), 4) for runs in groups)
     said = (
-        f"Of the {len(groups)} cells (a task and an architecture at one width, depth and "
-        f"learning rate) {counts[1]} have one seed, {counts[2]} two, {counts[3]} three and {counts[4]} more. In "
+        f"Of the {len(groups)} cells (a task and an architecture at one width, depth and learning "
+        f"rate) {counts[1]} have one seed, {counts[2]} two, {counts[3]} three and {counts[4]} "
+        f"more. In "
         f"{len(ends) - len(far)} of the {len(ends)} with several these lie within "
         f"{100 * CLOSE:g} points of each other"
     )
