@@ -372,7 +372,7 @@ def analyze(
             say(f"{run.folder.path}: no {name}: {error}")
             continue
         for title, table in tables.items():
-            write_table(run.folder.analyses / f"{title}.csv", table)
+            write_table(run.folder.analysis(title), table)
         save(FIGURES[name](tables), run.folder.figures, name)
         written |= tables
     return written

@@ -41,7 +41,7 @@ def rows_of(workdir: str) -> Iterator[dict[str, Any]]:
     from mecheval_jax.files import read_table
 
     for run, row in members_of(workdir):
-        path = run.analyses / "components.csv"
+        path = run.analysis("components")
         if not path.exists():
             continue
         found = read_table(path)

@@ -79,7 +79,7 @@ def add(root: pathlib.Path, name: str, run: "RunFolder", experiment: "Experiment
     one = pd.DataFrame([summary_of(name, run, experiment)])
     write_table(folder / RUNS, merged(folder / RUNS, one, ["run"]))
     for analysis, metrics in TABLES.items():
-        path, table = run.analyses / f"{analysis}.csv", folder / f"{analysis}.csv"
+        path, table = run.analysis(analysis), folder / f"{analysis}.csv"
         parts = []
         if table.exists():
             before = read_table(table)

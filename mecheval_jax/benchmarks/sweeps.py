@@ -15,6 +15,7 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.files import read_json
 from mecheval_jax.mixers.architectures import positions_of
 from mecheval_jax.models.language_model import ModelConfig
+from mecheval_jax.store.folder import METRICS_FILE
 from mecheval_jax.store.metrics import read_rows
 from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
@@ -87,7 +88,7 @@ def _sweep(workdir: pathlib.Path, steps: int) -> None:
 
 def _seconds_of_steps(workdir: pathlib.Path) -> float:
     """Time of all steps of a run, without start-up, in seconds."""
-    rows = [row for row in read_rows(workdir / "metrics.jsonl") if row["split"] == "train"]
+    rows = [row for row in read_rows(workdir / METRICS_FILE) if row["split"] == "train"]
     return STEPS * statistics.median(row["seconds_per_step"] for row in rows)
 
 

@@ -43,7 +43,7 @@ def measure_places(group: GroupFolder) -> None:
         or read_table(folder.interchange, remedy=written_by("intervene")).empty
     ):
         _measure_grid(folder)
-    if not (folder.analyses / "attention.csv").exists():
+    if not folder.analysis("attention").exists():
         _measure_attention(folder)
 
 

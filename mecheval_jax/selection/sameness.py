@@ -8,7 +8,7 @@ from mecheval_jax.experiment import ANALYSES, Experiment, difference_words
 from mecheval_jax.selection.plan import Size, changes_of
 from mecheval_jax.selection.request import ChoiceRequest
 from mecheval_jax.store.choice import ChoiceFolder
-from mecheval_jax.store.run_folder import GROUPS
+from mecheval_jax.store.folder import GROUPS
 from mecheval_jax.sweeps.plan import Sweep, plan
 
 

@@ -14,6 +14,21 @@ PROVENANCE_FILE, MACHINE_FILE = "provenance.json", "machine.json"
 """Files that are written first: a folder with nothing else was interrupted, or is about to be
 written by another process."""
 
+CONFIG_FILE, MEMBER_FILE, METRICS_FILE = "config.json", "member.json", "metrics.jsonl"
+"""Files of a run: its experiment, its place in a group if it is a member, and its metrics."""
+
+MEMBERS_FILE, REPORT_FILE = "members.csv", "report.html"
+"""The table of the members of a sweep, or of a group of one, and the page of whatever has one."""
+
+SWEEP_FILE = "sweep.json"
+"""File by which the folder of a sweep is known."""
+
+GROUPS = "groups"
+"""Folder of a sweep that has its groups, in whose folders those of the members are."""
+
+CHECKPOINTS, TABLES, JOBS = "checkpoints", "tables", "jobs"
+"""Folders of what was trained, of a report's tables, and of the logs of processes."""
+
 
 class Folder:
     """Folder by its path.

@@ -20,6 +20,7 @@ from mecheval_jax.files import damaged, gone, open_file, write_text
 from mecheval_jax.forms import COUNT
 from mecheval_jax.partitioning.multihost import by_main, is_main
 from mecheval_jax.store.columns import METRICS
+from mecheval_jax.store.folder import METRICS_FILE
 from mecheval_jax.store.trackers import TRACKERS, check_trackers
 
 Row = Mapping[str, float | int | str]
@@ -270,7 +271,7 @@ def open_writers(names: Sequence[str], folder: pathlib.Path, members: bool = Fal
     check_trackers(names)
     if not is_main():
         return Writers((), {})
-    metrics = folder / "metrics.jsonl"
+    metrics = folder / METRICS_FILE
     rows = read_rows(metrics, members=COUNT if members else None)
     files = (JsonLines(metrics), CommaSeparated(folder / "metrics.csv", rows, members))
     step = max((int(row["step"]) for row in rows), default=0)

@@ -3,6 +3,7 @@
 import pathlib
 
 from mecheval_jax import programs
+from mecheval_jax.store.folder import MEMBER_FILE, MEMBERS_FILE
 
 NOT_NEEDED = "remove it: a run can be without it"
 AS_IT_WAS = "put it back as it was: nothing else has what it says"
@@ -17,13 +18,13 @@ def written_by(program: str) -> str:
 
 def measured_again(run: pathlib.Path) -> str:
     """Of a file that the training of a run wrote, or of a sweep of which it is a member."""
-    if not (run / "member.json").exists():
+    if not (run / MEMBER_FILE).exists():
         again = "remove it: the command that trained the run measures it again"
         return f"{again}; then {verdict_anew(run)}"
     group = run.absolute().parent
     if group.name != "members":  # on another split
         return f"remove it, and {programs.command('study')} measures it again"
-    return f"remove {group.parent / 'members.csv'}, and the command of the sweep writes both again"
+    return f"remove {group.parent / MEMBERS_FILE}, and the command of the sweep writes both again"
 
 
 def verdict_anew(run: pathlib.Path) -> str:

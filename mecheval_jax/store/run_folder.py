@@ -39,8 +39,9 @@ from mecheval_jax.experiment import Experiment, difference_words
 from mecheval_jax.files import damaged, read_json, write_json, write_text
 from mecheval_jax.forms import mismatch
 from mecheval_jax.partitioning.multihost import by_main
+from mecheval_jax.store import folder as names
 from mecheval_jax.store import forms, own_code, task_files
-from mecheval_jax.store.folder import PROVENANCE_FILE, Folder
+from mecheval_jax.store.folder import Folder
 from mecheval_jax.store.lock import held
 from mecheval_jax.store.metrics import forget_after, read_rows, write_rows
 from mecheval_jax.store.provenance import provenance
@@ -48,19 +49,13 @@ from mecheval_jax.store.remedies import AS_IT_WAS, NOT_NEEDED, measured_again, v
 from mecheval_jax.tasks import fields_of_files, files_of
 from mecheval_jax.tasks.example import Example, ExampleQuestion
 
-SWEEP_FILE = "sweep.json"
-"""File by which the folder of a sweep is known."""
-
-GROUPS = "groups"
-"""Folder of a sweep that has its groups, in whose folders those of the members are."""
-
 
 class TrainingFolder(Folder):
     """Folder of what is trained at once, with its metrics over steps."""
 
     def __init__(self, path: str | os.PathLike):
         super().__init__(path)
-        self.metrics = self.path / "metrics.jsonl"
+        self.metrics = self.path / names.METRICS_FILE
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Rows of ``metrics.jsonl``; a last line that was cut off is passed over."""
@@ -85,10 +80,10 @@ class RunFolder(TrainingFolder):
 
     def __init__(self, path: str | os.PathLike):
         super().__init__(path)
-        self.config = self.path / "config.json"
+        self.config = self.path / names.CONFIG_FILE
         self.grammar = self.path / "grammar.json"
-        self.provenance = self.path / PROVENANCE_FILE
-        self.member = self.path / "member.json"
+        self.provenance = self.path / names.PROVENANCE_FILE
+        self.member = self.path / names.MEMBER_FILE
         self.interchange = self.path / "interchange.csv"
         self.controls = self.path / "controls.csv"
         self.evidence = self.path / "evidence.npz"
@@ -98,12 +93,16 @@ class RunFolder(TrainingFolder):
         self.slices = self.path / "slices.csv"
         self.analyses = self.path / "analyses"
         self.figures = self.path / "figures"
-        self.report = self.path / "report.html"
+        self.report = self.path / names.REPORT_FILE
 
     @property
     def checkpoints(self) -> pathlib.Path:
         """Where the parameters are: the run's own, or for a member of a group the group's."""
-        return (self.path / "../.." if self.member.exists() else self.path) / "checkpoints"
+        return (self.path / "../.." if self.member.exists() else self.path) / names.CHECKPOINTS
+
+    def analysis(self, name: str) -> pathlib.Path:
+        """The table of an analysis, which need not be there."""
+        return self.analyses / f"{name}.csv"
 
     def read_member(self) -> "MemberPlace | None":
         """Which part of the group's checkpoints is this run's; None for a run on its own."""
@@ -226,14 +225,14 @@ class RunFolder(TrainingFolder):
     def _check_holds_run(self) -> None:
         """Refuse a folder without a run, or with one that cannot be read there."""
         if not self.config.exists():
-            if (self.path / SWEEP_FILE).exists():
+            if (self.path / names.SWEEP_FILE).exists():
                 raise UserError(
                     f"{self.path} is a sweep: give one of its runs, "
-                    f"{self.path}/{GROUPS}/NAME/members/NUMBER"
+                    f"{self.path}/{names.GROUPS}/NAME/members/NUMBER"
                 )
             raise UserError(f"{self.path} holds no run (no config.json): give a training workdir")
         self.check_links()
-        if self.member.exists() and self.path.resolve().parts[-4:-3] != (GROUPS,):
+        if self.member.exists() and self.path.resolve().parts[-4:-3] != (names.GROUPS,):
             raise UserError(
                 f"{self.path} is a member of a sweep, which has its parameters: leave it in the "
                 "folder of the sweep"
@@ -245,7 +244,7 @@ class RunFolder(TrainingFolder):
         A member's sweep is told where they have been moved to. Of a grammar the run has a copy.
         """
         places: dict[str, str] = {}
-        sweep = self.path / "../../../.." / SWEEP_FILE
+        sweep = self.path / "../../../.." / names.SWEEP_FILE
         if self.member.exists() and sweep.exists() and (fields := fields_of_files(task)):
             content = read_json(sweep, forms.SWEEP, remedy=AS_IT_WAS)
             own = task_files.of_member_folder(content, self.path.resolve().name)

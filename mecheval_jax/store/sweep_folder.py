@@ -41,12 +41,20 @@ from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import damaged, read_json, write_json
 from mecheval_jax.forms import COUNT, NUMBER
 from mecheval_jax.partitioning.multihost import by_main, is_main, on_main
-from mecheval_jax.store.folder import PROVENANCE_FILE, Folder
+from mecheval_jax.store.folder import (
+    CHECKPOINTS,
+    GROUPS,
+    MEMBERS_FILE,
+    PROVENANCE_FILE,
+    REPORT_FILE,
+    SWEEP_FILE,
+    Folder,
+)
 from mecheval_jax.store.forms import STRATEGY, SWEEP
 from mecheval_jax.store.metrics import read_rows
 from mecheval_jax.store.provenance import provenance
 from mecheval_jax.store.remedies import AS_IT_WAS, WRITTEN_AGAIN
-from mecheval_jax.store.run_folder import GROUPS, SWEEP_FILE, TrainingFolder
+from mecheval_jax.store.run_folder import TrainingFolder
 from mecheval_jax.training.ensemble.strategy import Strategy
 
 STATES = ("waiting", "running", "preempted", "failed", "finished")
@@ -131,8 +139,8 @@ class GroupFolder(TrainingFolder):
         super().__init__(path)
         self.status = self.path / "status.json"
         self.strategy = self.path / "strategy.json"
-        self.checkpoints = self.path / "checkpoints"
-        self.table = self.path / "members.csv"
+        self.checkpoints = self.path / CHECKPOINTS
+        self.table = self.path / MEMBERS_FILE
         self.answers = self.path / "answers.npz"
         self.members = self.path / "members"
 
@@ -227,12 +235,12 @@ class SweepFolder(Folder):
         super().__init__(path)
         self.sweep = self.path / SWEEP_FILE
         self.provenance = self.path / PROVENANCE_FILE
-        self.table = self.path / "members.csv"
+        self.table = self.path / MEMBERS_FILE
         self.best = self.path / "best.csv"
         self.success = self.path / "success.csv"
         self.differences = self.path / "differences.csv"
         self.figures = self.path / "figures"
-        self.report = self.path / "report.html"
+        self.report = self.path / REPORT_FILE
 
     def group(self, name: str) -> GroupFolder:
         """The folder of one group."""

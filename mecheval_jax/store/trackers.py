@@ -20,15 +20,13 @@ from flax.traverse_util import flatten_dict
 
 from mecheval_jax.errors import UserError, choose, several
 from mecheval_jax.files import read_json, write_json
+from mecheval_jax.store.folder import CONFIG_FILE
 
 PROJECT = "mecheval_jax"
 """Project of W&B and experiment of MLflow if the environment names none."""
 
 FLUSH_SECONDS = 10
 """Seconds after which TensorBoard sees a row at the latest."""
-
-CONFIG = "config.json"
-"""Config of a run; a group of a sweep has none, since its members differ."""
 
 FIELDS = ("step", "split", "member")
 """Fields of a row that are not metrics."""
@@ -110,7 +108,7 @@ class WeightsAndBiases:
             dir=str(folder),
             id=_remembered(folder, "wandb", lambda: uuid.uuid4().hex),
             resume="allow",
-            config=read_json(folder / CONFIG, absent={}),
+            config=read_json(folder / CONFIG_FILE, absent={}),
         )
         self._run.define_metric("*", step_metric="step")
 
@@ -148,7 +146,7 @@ class MLflow:
                 experiment.experiment_id if experiment else self._client.create_experiment(name)
             )
             run = self._client.create_run(number, run_name=folder.absolute().name).info.run_id
-            fields = flatten_dict(read_json(folder / CONFIG, absent={}), sep=".")
+            fields = flatten_dict(read_json(folder / CONFIG_FILE, absent={}), sep=".")
             params = [Param(name, str(value)) for name, value in fields.items()]
             for start in range(0, len(params), MLFLOW_PARAMS):
                 self._client.log_batch(run, params=params[start : start + MLFLOW_PARAMS])

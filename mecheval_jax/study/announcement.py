@@ -70,7 +70,7 @@ def announce(
     )
     say(
         f"the largest group has {max(states, default=0) / GB:.1f} GB of parameters and moments; "
-        f"all checkpoints take about {kept / GB:.0f} GB of disk in {folder.path / 'sweeps'}; what "
+        f"all checkpoints take about {kept / GB:.0f} GB of disk in {folder.sweeps}; what "
         f"is found, a few MB, is beside them"
     )
 

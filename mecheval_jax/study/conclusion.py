@@ -16,12 +16,14 @@ from collections.abc import Sequence
 import pandas as pd
 
 from mecheval_jax.files import write_table, write_text
+from mecheval_jax.store.folder import REPORT_FILE
 from mecheval_jax.study.agreement import agreement
 from mecheval_jax.study.cells import StudyCells
 from mecheval_jax.study.coverage import Coverage
 from mecheval_jax.study.findings.every import FINDINGS
 from mecheval_jax.study.judgement import claims_table, findings_json, findings_table, judge
 from mecheval_jax.study.page import Conclusion, about, html, markdown
+from mecheval_jax.study.plans import FINDINGS_FILE
 
 
 def conclude(
@@ -52,7 +54,7 @@ def conclude(
     cells = StudyCells(rows)
     judgements, compared = judge(cells, FINDINGS), agreement(cells)
     write_table(folder / "findings.csv", findings_table(judgements))
-    write_text(folder / "findings.json", findings_json(judgements))
+    write_text(folder / FINDINGS_FILE, findings_json(judgements))
     write_table(folder / "claims.csv", claims_table(judgements), "%.6g")
     write_table(folder / "agreement.csv", compared, "%.6g")
     captions, pictures = {}, []
@@ -61,5 +63,5 @@ def conclude(
         pictures.append((caption, picture(figure, folder / "figures", name, name, caption)))
     found = Conclusion(about(what, rows), rows, judgements, compared, not_run, captions, coverage)
     write_text(folder / "results.md", markdown(found))
-    write_text(folder / "report.html", html(found, pictures))
+    write_text(folder / REPORT_FILE, html(found, pictures))
     return found

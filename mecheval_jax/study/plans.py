@@ -21,13 +21,16 @@ import pandas as pd
 from ml_collections import ConfigDict
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.store.folder import Folder
+from mecheval_jax.store.folder import REPORT_FILE, Folder
 from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.study.experiments import EXPERIMENTS, StudyExperiment
 from mecheval_jax.study.results import config_hash
 from mecheval_jax.study.tables import finished, hashes_of, members_of, read_tables
 from mecheval_jax.study.timing import Clock, checkpoint_every
 from mecheval_jax.sweeps.plan import Changes, Sweep, plan, plan_of
+
+FINDINGS_FILE = "findings.json"
+"""The judgements of all findings, for programs."""
 
 TINY = {
     # Field -> its value in a rehearsal, in every config that has the field.
@@ -65,12 +68,13 @@ class StudyFolder(Folder):
     def __init__(self, path: str | os.PathLike):
         super().__init__(path)
         self.results = self.path / "results"
-        self.findings_json = self.path / "findings.json"
-        self.report = self.path / "report.html"
+        self.sweeps = self.path / "sweeps"
+        self.findings_json = self.path / FINDINGS_FILE
+        self.report = self.path / REPORT_FILE
 
     def sweep(self, name: str) -> SweepFolder:
         """The folder of the sweep of a `ScaledExperiment`, by the part's name."""
-        return SweepFolder(self.path / "sweeps" / name)
+        return SweepFolder(self.sweeps / name)
 
     def table(self, name: str) -> pathlib.Path:
         """The path of the results of a `ScaledExperiment`, by the part's name."""

@@ -127,7 +127,8 @@ def _defaults(section: Any) -> dict[str, Any]:
 
 
 LATER_FIELDS: frozenset[str] = frozenset()
-"""Fields that tasks have got since `regime` was first taken; at their defaults not in it."""
+"""Fields that tasks have got since `regime` was first taken; at their defaults not in it.
+None so far."""
 
 
 def regime(experiment: Experiment) -> str:

@@ -9,6 +9,7 @@ import jax
 from mecheval_jax import machine, programs, runs
 from mecheval_jax.console import say
 from mecheval_jax.errors import Stopped, UserError, counted, one_line
+from mecheval_jax.store.folder import CONFIG_FILE, JOBS
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
 from mecheval_jax.study.group_names import named
@@ -142,7 +143,7 @@ class Sweeping:
                 yield part.named(group), part.command(group, self.clock.devices)
 
         with Preemption() as preemption:
-            logs, stop = self.folder.path / "jobs", preemption.requested
+            logs, stop = self.folder.path / JOBS, preemption.requested
             with contextlib.closing(launch_jobs(commands(), jobs, logs, say, stop)) as ends:
                 for end in ends:
                     if end.state == "preempted":
@@ -229,7 +230,7 @@ class _Part:
 
 def measure_seen(group: GroupFolder) -> None:
     """Measure members on dev documents as well, in run folders of their own beside the first."""
-    for config in sorted(group.members.glob("*/config.json")):
+    for config in sorted(group.members.glob(f"*/{CONFIG_FILE}")):
         run = RunFolder(config.parent)
         seen = seen_folder(group, run)
         summary, place, metrics = run.read_summary(), run.read_member(), run.read_metrics()
@@ -249,6 +250,6 @@ def measure_seen(group: GroupFolder) -> None:
 def observe(clock: Clock, sweep: SweepFolder, name: str) -> None:
     """Note how long a group took, if it is done."""
     status = sweep.group(name).read_status()
-    members = sorted(sweep.group(name).members.glob("*/config.json"))
+    members = sorted(sweep.group(name).members.glob(f"*/{CONFIG_FILE}"))
     if status.state == "finished" and members:
         clock.observe(RunFolder(members[0].parent).experiment(), status)

@@ -22,6 +22,7 @@ from mecheval_jax.errors import (
 from mecheval_jax.partitioning import multihost
 from mecheval_jax.reporting.html.sweep_report import write_sweep_report
 from mecheval_jax.reporting.terminal.live import SweepView
+from mecheval_jax.store.folder import JOBS
 from mecheval_jax.store.provenance import versions
 from mecheval_jax.store.sweep_folder import GroupFolder, GroupStatus, SweepFolder
 from mecheval_jax.store.sweep_tables import SweepTables, write_tables
@@ -299,7 +300,7 @@ def launch_sweep(
         for left in range(jobs.retries, -1, -1):
             commands = {name: jobs.command(name) for name in names}
             if commands:
-                logs, told = folder.path / "jobs", preemption.requested
+                logs, told = folder.path / JOBS, preemption.requested
                 launched = launch_jobs(commands.items(), jobs, logs, say, told)
                 with contextlib.closing(launched) as found:
                     ends |= {end.name: end for end in found}

@@ -22,6 +22,7 @@ from mecheval_jax.reporting.table import Column, Table, with_ends
 from mecheval_jax.reporting.words import COST_TITLES
 from mecheval_jax.store.choice import COSTS, FRONTS, ChoiceFolder, front_of
 from mecheval_jax.store.cost_folder import rows_of
+from mecheval_jax.store.folder import TABLES
 from mecheval_jax.store.left_out import LeftOut
 
 QUALITY = (
@@ -88,7 +89,7 @@ def chosen(path: pathlib.Path, left_out: LeftOut) -> dict[str, Any]:
         for kind in ("tables", "figures", "machine"):
             found[kind] |= content.get(kind, {})
     for one in found["tables"].values():
-        one.write(path / "tables")
+        one.write(path / TABLES)
     return found
 
 

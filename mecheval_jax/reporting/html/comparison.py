@@ -21,6 +21,7 @@ from mecheval_jax.reporting.numbers import number, percent
 from mecheval_jax.reporting.table import Column, Table
 from mecheval_jax.reporting.terminal.tables import show_runs
 from mecheval_jax.reporting.words import evidence_sites, look_up_words, run_values
+from mecheval_jax.store.folder import TABLES
 from mecheval_jax.store.left_out import LeftOut
 from mecheval_jax.store.remedies import written_by
 from mecheval_jax.study.published.tables import published_beside
@@ -76,7 +77,7 @@ def comparison(
     ]
     known = [c for c in COLUMNS if any(row.get(c.name) is not None for row in rows)]
     table = Table(f"{prefix}_runs", "Runs side by side", known, rows, of="run")
-    table.write(home / "tables")
+    table.write(home / TABLES)
     # Figures of what was measured in several runs.
     measured = {run.name: run.table for run in runs if run.table is not None}
     sites = [site for rows in measured.values() for site in rows["site"].astype(str).unique()]
@@ -153,7 +154,7 @@ def _attention_on_one_document(
 
 def _attention(run: Reported) -> tuple[dict[str, np.ndarray], list[str]] | None:
     """Matrices by title and the tokens of their document; None where they were not measured."""
-    path = run.analysis("attention")
+    path = run.folder.analysis("attention")
     if not path.exists():
         return None
     table = read_analysis(path, ATTENTION)

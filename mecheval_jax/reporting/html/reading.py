@@ -76,10 +76,6 @@ class Reported:
         """Number of training steps of the whole run."""
         return self.config["training"]["steps"]
 
-    def analysis(self, name: str) -> pathlib.Path:
-        """Path of the table of an analysis, which need not be there."""
-        return self.folder.analyses / f"{name}.csv"
-
 
 def read(folder: RunFolder, name: str) -> Reported:
     """The content of a folder so far.

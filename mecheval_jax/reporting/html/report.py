@@ -16,6 +16,7 @@ from mecheval_jax.reporting.html.page import render
 from mecheval_jax.reporting.html.reading import Reported
 from mecheval_jax.reporting.html.sections import section
 from mecheval_jax.reporting.html.sweep_report import write_sweep_report
+from mecheval_jax.store.folder import REPORT_FILE
 from mecheval_jax.store.left_out import LeftOut
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import SweepFolder
@@ -80,7 +81,7 @@ def write(workdirs: Sequence[str], output: str | None = None) -> pathlib.Path:
         comparisons=compared,
         whole_runs=WHOLE_RUNS,
     )
-    path = home / "report.html"
+    path = home / REPORT_FILE
     write_text(path, page)
     say(f"report: {path}")
     return path

@@ -19,6 +19,7 @@ from mecheval_jax.reporting.html.commands import again, commands
 from mecheval_jax.reporting.html.drawn_document import drawn, fits, read_lines, restored_lines
 from mecheval_jax.reporting.html.reading import ATTENTION, Reported
 from mecheval_jax.reporting.words import accuracy, distractor, look_up_words, notes
+from mecheval_jax.store.folder import TABLES
 from mecheval_jax.store.remedies import written_by
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.tasks.base import Task
@@ -43,7 +44,7 @@ def section(run: Reported, prefix: str, brief: bool) -> dict[str, Any]:
     grids = [] if run.table is None else list(run_tables.grids(run.table))
     if not brief:
         for table in (*own, *of_costs, *(grid.table for grid in grids)):
-            table.write(run.home / "tables")
+            table.write(run.home / TABLES)
     return vars(run) | {
         "id": prefix,
         "provenance": {k: v for k, v in run.provenance.items() if k != "arguments"},
@@ -115,7 +116,9 @@ def analyses(
         try:
             figure = draw(found)
         except FAULTS as error:  # of pandas or matplotlib
-            raise damaged(run.analysis(name), shown(error, 200), written_by("evaluate")) from None
+            raise damaged(
+                run.folder.analysis(name), shown(error, 200), written_by("evaluate")
+            ) from None
         yield name, picture(figure, run.figures, name, f"{prefix}-{name}", name)
 
 
@@ -142,7 +145,7 @@ def asked(run: Reported, brief: bool = False) -> dict[str, Any]:
     drawings = {"asked": drawn(document)}
     if run.table is not None and (lines := restored_lines(document, run.table)):
         drawings["restored"] = drawn(document, lines)
-    path = run.analysis("attention")
+    path = run.folder.analysis("attention")
     if path.exists():
         rows = reading.read_analysis(path, ATTENTION)
         if fits(document, rows):
@@ -173,7 +176,7 @@ def question(folders: Iterable[RunFolder], home: pathlib.Path) -> dict[str, Any]
         except UserError:  # the rest of the page does not need it
             continue
         if found["floors"].rows:
-            found["floors"].write(home / "tables")
+            found["floors"].write(home / TABLES)
         return vars(run) | found
     return None
 

@@ -23,6 +23,7 @@ from mecheval_jax.reporting.html.sections import (
     section,
 )
 from mecheval_jax.reporting.table import Table
+from mecheval_jax.store.folder import TABLES
 from mecheval_jax.store.forms import PROVENANCE
 from mecheval_jax.store.left_out import LeftOut
 from mecheval_jax.store.metrics import Curves, by_member, dev_rows
@@ -60,7 +61,7 @@ def write_sweep_report(folder: SweepFolder, found: SweepTables) -> None:
     of = sweep_tables.of(folder, overview, found)
     of["rises"] = sweep_tables.rises(found.best, curves, titles)
     for table in of.values():
-        table.write(folder.path / "tables")
+        table.write(folder.path / TABLES)
     # The best member of each group speaks for its shape.
     best = [
         (row.group, RunFolder(folder.group(row.group).member(row.member)))
@@ -73,7 +74,7 @@ def write_sweep_report(folder: SweepFolder, found: SweepTables) -> None:
     for one in mechanisms:
         heat_maps = [grid.table for grid in one["grids"]] or [one["places"]]
         for table in (*one["tables"].values(), *filter(None, heat_maps)):
-            table.write(folder.path / "tables" / one["group"])
+            table.write(folder.path / TABLES / one["group"])
     # The page.
     varied = _varied(content["members"])
     values = {
