@@ -148,7 +148,7 @@ class RunFolder(TrainingFolder):
     ) -> None:
         """Make the folder that of a member of a group; answers and a verdict found before are gone.
 
-        Analyses and a report stay: they are of the same parameters.
+        Analyses and a report stay: they are of the same parameters, if it was not trained anew.
 
         Args:
             experiment: Experiment of the member.

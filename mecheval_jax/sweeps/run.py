@@ -107,7 +107,7 @@ def run_sweep(
             if error is not None:
                 failed[plan.name] = error
         collect(folder)
-        if preemption.requested():  # while the last group was measured: the caller has to end too
+        if preemption.signalled():  # while the last group was measured: the caller has to end too
             raise Stopped
     return SweepOutcome(failed)
 

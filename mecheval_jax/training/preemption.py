@@ -78,9 +78,13 @@ class Preemption:
 
     def requested(self) -> bool:
         """Whether to save and end now; every process has to ask equally often."""
+        return self.signalled() or (self._is_over and not is_multiprocess())
+
+    def signalled(self) -> bool:
+        """The same, but of signals alone: with no more to save, time that is over asks nothing."""
         if is_multiprocess():
             return multihost_utils.reached_preemption_sync_point(next(_stops))
-        return self._noted or self._is_over
+        return self._noted
 
     @property
     def _is_over(self) -> bool:

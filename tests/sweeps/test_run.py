@@ -256,6 +256,19 @@ def test_a_signal_after_the_last_group_was_trained(finished, tmp_path, monkeypat
     assert folder.table.read_bytes() == finished.table.read_bytes()
 
 
+def test_time_that_is_over_when_all_is_trained(finished, tmp_path, monkeypatch):
+    """Catches a finished sweep that is said to have run out of time."""
+    shutil.copytree(finished.path, tmp_path / "sweep")
+    write = sweeps.write_sweep_report
+
+    def write_report(*arguments):
+        write(*arguments)
+        monkeypatch.setattr(Preemption, "_is_over", True)
+
+    monkeypatch.setattr(sweeps, "write_sweep_report", write_report)
+    assert not run(tmp_path / "sweep").failed
+
+
 def test_a_shard_that_ends_while_tables_are_written(finished, tmp_path, monkeypatch):
     """Catches tables of the last shard that one before it overwrites with less."""
     shutil.copytree(finished.path, tmp_path / "sweep")

@@ -2,7 +2,7 @@
 
     training  gradient of a loss at the last token of each document, and AdamW
     prefill   logits after a whole document, all tokens at once
-    decode    logits after one more token, from the recurrent state that such a document leaves
+    decode    the last `DECODED` tokens one after another, from the recurrent state before them
 
 Prefill is the parallel form, which leaves no state: a program that goes on with `decode` has to
 compute the state as well. Training reads logits at one query, as tasks here ask; a loss at all
