@@ -47,7 +47,9 @@ def make_folder(path: pathlib.Path, what: str = "folder") -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{what} {path} cannot be made: {error.strerror}") from None
+        in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
+        why = "what stands there is no folder" if in_the_way else error.strerror
+        raise UserError(f"{what} {path} cannot be made: {why}") from None
 
 
 def make_workdir(path: pathlib.Path) -> None:

@@ -32,7 +32,7 @@ def command(program: str) -> str:
     return f"{COMMAND} {program}" if ROOT == _SHIPPED else f"python -m launch.{program}"
 
 
-def started(program: str) -> list[str]:
+def child_command(program: str) -> list[str]:
     """The command by which this process starts a program in another one, from any folder."""
     return [sys.executable, "-m", __package__, program]
 

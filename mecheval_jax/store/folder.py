@@ -26,6 +26,9 @@ SWEEP_FILE = "sweep.json"
 GROUPS = "groups"
 """Folder of a sweep that has its groups, in whose folders those of the members are."""
 
+MEMBERS = "members"
+"""Folder of a group that has the folders of its members."""
+
 CHECKPOINTS, TABLES, JOBS = "checkpoints", "tables", "jobs"
 """Folders of what was trained, of a report's tables, and of the logs of processes."""
 

@@ -3,7 +3,7 @@
 import pathlib
 
 from mecheval_jax import programs
-from mecheval_jax.store.folder import MEMBER_FILE, MEMBERS_FILE
+from mecheval_jax.store.folder import MEMBER_FILE, MEMBERS, MEMBERS_FILE
 
 NOT_NEEDED = "remove it: a run can be without it"
 AS_IT_WAS = "put it back as it was: nothing else has what it says"
@@ -22,7 +22,7 @@ def measured_again(run: pathlib.Path) -> str:
         again = "remove it: the command that trained the run measures it again"
         return f"{again}; then {verdict_anew(run)}"
     group = run.absolute().parent
-    if group.name != "members":  # on another split
+    if group.name != MEMBERS:  # on another split
         return f"remove it, and {programs.command('study')} measures it again"
     return f"remove {group.parent / MEMBERS_FILE}, and the command of the sweep writes both again"
 

@@ -228,7 +228,7 @@ class RunFolder(TrainingFolder):
             if (self.path / names.SWEEP_FILE).exists():
                 raise UserError(
                     f"{self.path} is a sweep: give one of its runs, "
-                    f"{self.path}/{names.GROUPS}/NAME/members/NUMBER"
+                    f"{self.path}/{names.GROUPS}/NAME/{names.MEMBERS}/NUMBER"
                 )
             raise UserError(f"{self.path} holds no run (no config.json): give a training workdir")
         self.check_links()

@@ -44,6 +44,7 @@ from mecheval_jax.partitioning.multihost import by_main, is_main, on_main
 from mecheval_jax.store.folder import (
     CHECKPOINTS,
     GROUPS,
+    MEMBERS,
     MEMBERS_FILE,
     PROVENANCE_FILE,
     REPORT_FILE,
@@ -142,7 +143,7 @@ class GroupFolder(TrainingFolder):
         self.checkpoints = self.path / CHECKPOINTS
         self.table = self.path / MEMBERS_FILE
         self.answers = self.path / "answers.npz"
-        self.members = self.path / "members"
+        self.members = self.path / MEMBERS
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Rows of ``metrics.jsonl``, each of a member; a last line cut off is passed over."""

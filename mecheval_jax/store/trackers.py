@@ -108,7 +108,7 @@ class WeightsAndBiases:
             dir=str(folder),
             id=_remembered(folder, "wandb", lambda: uuid.uuid4().hex),
             resume="allow",
-            config=read_json(folder / CONFIG_FILE, absent={}),
+            config=read_json(folder / CONFIG_FILE, absent={}),  # a group of a sweep has none
         )
         self._run.define_metric("*", step_metric="step")
 

@@ -140,8 +140,7 @@ def spread(rows: pd.DataFrame) -> str:
     said = (
         f"Of the {len(groups)} cells (a task and an architecture at one width, depth and learning "
         f"rate) {counts[1]} have one seed, {counts[2]} two, {counts[3]} three and {counts[4]} "
-        f"more. In "
-        f"{len(ends) - len(far)} of the {len(ends)} with several these lie within "
+        f"more. In {len(ends) - len(far)} of the {len(ends)} with several these lie within "
         f"{100 * CLOSE:g} points of each other"
     )
     if not far:

@@ -187,7 +187,7 @@ class _Part:
             "train_only": True,
         }
         given = [f"--{name}={value}" for name, value in arguments.items()]
-        return [*programs.started("study"), *given]
+        return [*programs.child_command("study"), *given]
 
     def collect(self) -> Mapping[str, Exception]:
         """Collect groups that were finished before, for whatever was broken off before it did.
@@ -233,9 +233,10 @@ def measure_seen(group: GroupFolder) -> None:
     for config in sorted(group.members.glob(f"*/{CONFIG_FILE}")):
         run = RunFolder(config.parent)
         seen = seen_folder(group, run)
-        summary, place, metrics = run.read_summary(), run.read_member(), run.read_metrics()
+        summary, place = run.read_summary(), run.read_member()
         if place is None or "verdict" not in summary:
             continue
+        metrics = run.read_metrics()
         # The verdict is written last: without it the measurement may be incomplete. With other
         # metrics it is of an earlier training of this member.
         if "verdict" in seen.read_summary() and seen.read_metrics() == metrics:

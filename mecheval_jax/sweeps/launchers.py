@@ -235,7 +235,7 @@ class Jobs:
         """The command that runs one group."""
         arguments = programs.without_flags(self.arguments, LAUNCHER_FLAGS)
         own = f"--groups={group}", "--retries=0"
-        return [*programs.started("sweep"), *arguments, *own]
+        return [*programs.child_command("sweep"), *arguments, *own]
 
 
 def parse_parameters(text: str) -> dict[str, Any]:

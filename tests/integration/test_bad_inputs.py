@@ -67,7 +67,7 @@ FLAGS = [
     ("pool --workdir={run} --workdir={run}", "one run is no population"),
     ("pool --workdir={run} --workdir={new}", "holds no run"),
     ("report --workdir={new}", "holds no run"),
-    ("report --workdir={run} --output={file}", "cannot be made"),
+    ("report --workdir={run} --output={file}", "is no folder"),
     ("status --workdir={new}", "holds no sweep"),
     ("status --workdir={file}", "holds no sweep"),
     ("status --workdir={run} --patience=x", "patience"),

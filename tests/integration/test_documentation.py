@@ -118,7 +118,7 @@ class Reader:
                 env=self._environment,
                 capture_output=True,
                 text=True,
-                timeout=1800,
+                timeout=600,
             )
         assert result.returncode == 0, f"{code}\n{result.stdout}\n{result.stderr}"
 

@@ -368,7 +368,7 @@ def test_a_folder_that_is_not_there_is_not_made(tmp_path):
 
 def test_an_output_that_is_a_file_is_a_user_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot be made"):
+    with pytest.raises(UserError, match="no folder"):
         report.write([str(make_run(tmp_path / "x"))], str(tmp_path / "file"))
 
 
