@@ -4,10 +4,12 @@ Up to `MOST_CLASSES` classes a probe is a multinomial logistic regression, the m
 
     L(W, b) = mean cross-entropy of softmax(W x + b) + ridge / 2 |W|^2
 
-over the training documents. Its Hessian is nowhere above B = X'X / 2 + ridge (Boehning 1992, X'X
-the features' covariance), a matrix that is the same for every class and weight. Newton steps with B
-in place of the Hessian need one factorization and no line search; Nesterov's momentum, begun anew
-where it leads uphill (O'Donoghue and Candes 2015), makes them few. A class without a training
+over the training documents. Its Hessian is nowhere above X'X / 2 + ridge (Boehning 1992, X'X the
+features' covariance). In the basis of the eigenvectors of X'X this bound is diagonal, the same for
+every class, and a Newton step with it in place of the Hessian is a division. The Hessian is mostly
+far below it, so that a step trusts a share of X'X / 2; where L curves more along the step than
+that, it is taken again with a greater share, which is 1 at most. Nesterov's momentum, begun anew
+where it leads uphill (O'Donoghue and Candes 2015), makes steps few. A class without a training
 document is left out, as its bias falls forever. With more classes there are too few documents of
 each, and the probe is a ridge regression onto fixed codes, a unit vector c_y for each class y,
 
@@ -23,6 +25,7 @@ labellings.
 
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,13 +38,15 @@ CHUNK = 8
 """Number of sites whose probes are fitted together."""
 STEPS = 1000
 """Greatest number of steps of a logistic regression."""
-TOLERANCE = 1e-3
-"""Norm of the gradient below which a fit ends.
+TOLERANCE = 1e-6
+"""Fall of L, in nats, of which a fit ends when a step promises less.
 
-L is then at most its square / (2 ridge) above the minimum.
+L is then mostly within 1e-4 of its minimum.
 """
-JITTER = 1e-6
-"""Share of the trace of B that is added to its diagonal, so that float32 can invert it."""
+NOISE = 1e-6
+"""Share of the greatest eigenvalue of X'X below which float32 does not know one."""
+SHRINK, GROW = 0.5, 1.3
+"""Factors of the trusted share of X'X / 2 from step to step: at least, and of what was seen."""
 
 
 Predictions = tuple[Int[Array, "sites labellings asked"], Float[Array, "sites labellings"]]
@@ -69,21 +74,13 @@ def fit_classifiers(
     """
 
     def at_site(x: Array, share: Array) -> tuple[Array, Array]:
-        x = jnp.concatenate([x, jnp.ones_like(x[:, :1])], axis=1)
+        x, curvature = _rotated(x, share)
         penalty = jnp.full((x.shape[1], 1), ridge, x.dtype).at[-1].set(0)  # none of the bias
-        bound = jnp.matmul(x.T, share * x, precision="highest") / 2 + jnp.diag(penalty[:, 0])
-        # B stays a bound with more on its diagonal; steps become only shorter.
-        inverse = jnp.linalg.inv(bound + JITTER * jnp.trace(bound) * jnp.eye(len(bound)))
 
         def fit(labels: Array) -> tuple[Array, Array]:
             target = share * jax.nn.one_hot(labels, classes, dtype=x.dtype)
             absent = jnp.where(target.sum(axis=0, keepdims=True) > 0, 0, -jnp.inf)
-
-            def gradient(weights: Array) -> Array:
-                predicted = share * jax.nn.softmax(x @ weights + absent)
-                return x.T @ (predicted - target) + penalty * weights
-
-            fitted = _minimize(gradient, inverse, jnp.zeros((x.shape[1], classes), x.dtype))
+            fitted = _minimize(x, share, target, absent, curvature, penalty)
             logits = x @ fitted + absent
             cross_entropy = -(target * jnp.where(target > 0, jax.nn.log_softmax(logits), 0)).sum()
             loss = cross_entropy + (penalty * fitted**2).sum() / 2
@@ -168,34 +165,115 @@ def _standardized(
     return jnp.where(deviation > 1e-5 * scale, centred / jnp.maximum(deviation, 1e-30), 0)
 
 
-def _minimize(
-    gradient: Callable[[Array], Array],
-    inverse: Float[Array, "width width"],
-    start: Float[Array, "width classes"],
-) -> Float[Array, "width classes"]:
-    """The minimum of a convex function.
+def _rotated(
+    x: Float[Array, "documents width"], share: Float[Array, "documents 1"]
+) -> tuple[Float[Array, "documents width+1"], Float[Array, "width+1 1"]]:
+    """Features in the basis of the eigenvectors of X'X, with a constant; and half its eigenvalues.
 
-    Args:
-        gradient: Gradient of the function.
-        inverse: Inverse of a bound of its Hessian, the same for each class.
-        start: Weights to start from.
+    The features' means are 0, so that the constant, whose own is 1, is an eigenvector as it is.
+    """
+    values, vectors = jnp.linalg.eigh(jnp.matmul(x.T, share * x, precision="highest"))
+    values = jnp.append(jnp.maximum(values, NOISE * values.max()), 1)
+    x = jnp.matmul(x, vectors, precision="highest")
+    return jnp.concatenate([x, jnp.ones_like(x[:, :1])], axis=1), values[:, None] / 2
+
+
+class _Search(NamedTuple):
+    """The search for a minimum.
+
+    Attributes:
+        count: Number of steps so far, those taken again as well.
+        promised: Fall of L that the last step promised, by the curvature that it trusted.
+        weights: Weights after the last step.
+        logits: Logits that they give.
+        ahead: Weights, moved on by the momentum: from there the next step leads.
+        ahead_logits: Logits that these give.
+        momentum: Nesterov's sequence, from 1.
+        trusted: Share of the bound X'X / 2 that the next step trusts.
     """
 
-    def step(carry: tuple[Array, ...]) -> tuple[Array, ...]:
-        count, _, weights, ahead, momentum = carry
-        slope = gradient(ahead)
-        # Tensor cores round the inverse of an ill-conditioned bound too much, and steps diverge.
-        found = ahead - jnp.matmul(inverse, slope, precision="highest")
-        uphill = (slope * (found - weights)).sum() > 0
-        momentum = jnp.where(uphill, 1, momentum)
+    count: Array
+    promised: Array
+    weights: Array
+    logits: Array
+    ahead: Array
+    ahead_logits: Array
+    momentum: Array
+    trusted: Array
+
+
+def _minimize(
+    x: Float[Array, "documents width"],
+    share: Float[Array, "documents 1"],
+    target: Float[Array, "documents classes"],
+    absent: Float[Array, "1 classes"],
+    curvature: Float[Array, "width 1"],
+    penalty: Float[Array, "width 1"],
+) -> Float[Array, "width classes"]:
+    """Weights of the minimum of a logistic regression.
+
+    Args:
+        x: Features, of which X'X is diagonal.
+        share: Share of each document in the mean.
+        target: One-hot labels, times the shares.
+        absent: Added to logits: minus infinity for classes without a document.
+        curvature: Diagonal of X'X / 2.
+        penalty: Penalty of each feature.
+    """
+
+    def step(at: _Search) -> _Search:
+        log_p = jax.nn.log_softmax(at.ahead_logits + absent)
+        slope = x.T @ (share * jnp.exp(log_p) - target) + penalty * at.ahead
+        move = -slope / (at.trusted * curvature + penalty)
+        # In full precision, also on tensor cores: logits are sums of all turns so far.
+        turn = jnp.matmul(x, move, precision="highest")
+        weights, logits = at.ahead + move, at.ahead_logits + turn
+        needed = _curved(share, log_p, jax.nn.log_softmax(logits + absent), turn)
+        stays = (needed > at.trusted) & (at.trusted < 1)
+        least = jnp.where(stays, 0, SHRINK * at.trusted)
+        trusted = jnp.clip(GROW * needed, jnp.maximum(least, NOISE), 1)
+
+        uphill = (slope * (weights - at.weights)).sum() > 0
+        momentum = jnp.where(uphill, 1, at.momentum)
         following = (1 + jnp.sqrt(1 + 4 * momentum**2)) / 2
-        ahead = found + (momentum - 1) / following * (found - weights)
-        return count + 1, jnp.sqrt((slope**2).sum()), found, ahead, following
+        on = (momentum - 1) / following
+        ahead = weights + on * (weights - at.weights)
+        ahead_logits = logits + on * (logits - at.logits)
 
-    def unfinished(carry: tuple[Array, ...]) -> Array:
-        count, norm, *_ = carry
-        return (count < STEPS) & (norm > TOLERANCE)
+        # The promise is that of a step that was taken, since the search ends by it.
+        count, promised = at.count + 1, -(slope * move).sum() / 2
+        again = at._replace(count=count, trusted=trusted)
+        done = _Search(count, promised, weights, logits, ahead, ahead_logits, following, trusted)
+        return jax.tree.map(functools.partial(jnp.where, stays), again, done)
 
-    infinite = jnp.full((), jnp.inf, start.dtype)
-    first = (0, infinite, start, start, jnp.ones((), start.dtype))
-    return jax.lax.while_loop(unfinished, step, first)[2]
+    def unfinished(at: _Search) -> Array:
+        return (at.count < STEPS) & (at.promised > TOLERANCE)
+
+    weights, logits = jnp.zeros((x.shape[1], target.shape[1]), x.dtype), jnp.zeros_like(target)
+    one = jnp.ones((), x.dtype)
+    first = _Search(
+        jnp.zeros((), jnp.int32), jnp.inf * one, weights, logits, weights, logits, one, one
+    )
+    return jax.lax.while_loop(unfinished, step, first).weights
+
+
+def _curved(
+    share: Float[Array, "documents 1"],
+    before: Float[Array, "documents classes"],
+    after: Float[Array, "documents classes"],
+    turn: Float[Array, "documents classes"],
+) -> Float[Array, ""]:
+    """The curvature of the cross-entropy along a step, as a share of that of its bound.
+
+    Beyond its tangent the cross-entropy rises by the divergence of the predictions, the bound by a
+    quarter of the squared change of the logits.
+
+    Args:
+        share: Share of each document in the mean.
+        before: Logarithms of the predictions before the step.
+        after: Those after it.
+        turn: Change of the logits.
+    """
+    p = jnp.exp(before)
+    rise = (share * jnp.where(p > 0, p * (before - after), 0)).sum()
+    return rise / jnp.maximum((share * turn**2).sum() / 4, jnp.finfo(turn.dtype).tiny)
