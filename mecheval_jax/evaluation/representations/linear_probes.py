@@ -182,7 +182,7 @@ class _Search(NamedTuple):
     """The search for a minimum.
 
     Attributes:
-        count: Number of steps so far, those taken again as well.
+        steps: Number of steps so far, those taken again as well.
         promised: Fall of L that the last step promised, by the curvature that it trusted.
         weights: Weights after the last step.
         logits: Logits that they give.
@@ -192,7 +192,7 @@ class _Search(NamedTuple):
         trusted: Share of the bound X'X / 2 that the next step trusts.
     """
 
-    count: Array
+    steps: Array
     promised: Array
     weights: Array
     logits: Array
@@ -241,13 +241,13 @@ def _minimize(
         ahead_logits = logits + on * (logits - at.logits)
 
         # The promise is that of a step that was taken, since the search ends by it.
-        count, promised = at.count + 1, -(slope * move).sum() / 2
-        again = at._replace(count=count, trusted=trusted)
-        done = _Search(count, promised, weights, logits, ahead, ahead_logits, following, trusted)
+        steps, promised = at.steps + 1, -(slope * move).sum() / 2
+        again = at._replace(steps=steps, trusted=trusted)
+        done = _Search(steps, promised, weights, logits, ahead, ahead_logits, following, trusted)
         return jax.tree.map(functools.partial(jnp.where, stays), again, done)
 
     def unfinished(at: _Search) -> Array:
-        return (at.count < STEPS) & (at.promised > TOLERANCE)
+        return (at.steps < STEPS) & (at.promised > TOLERANCE)
 
     weights, logits = jnp.zeros((x.shape[1], target.shape[1]), x.dtype), jnp.zeros_like(target)
     one = jnp.ones((), x.dtype)
