@@ -31,7 +31,6 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int, Key, Scalar
-from mecheval_jax.tasks.scoring import divergence
 
 MOST_CLASSES = 128
 """Number of classes above which a probe regresses onto codes."""
@@ -46,8 +45,6 @@ L is then mostly within 1e-4 of its minimum.
 """
 NOISE = 1e-6
 """Share of the greatest eigenvalue of X'X below which float32 does not know one."""
-ABSENT = -1e9
-"""Logit of a class without a training document: finite, since 0 times infinity is no number."""
 SHRINK, GROW = 0.5, 1.3
 """Factors of the trusted share of X'X / 2 from step to step: at least, and of what was seen."""
 
@@ -82,10 +79,10 @@ def fit_classifiers(
 
         def fit(labels: Array) -> tuple[Array, Array]:
             target = share * jax.nn.one_hot(labels, classes, dtype=x.dtype)
-            absent = jnp.where(target.sum(axis=0, keepdims=True) > 0, 0, ABSENT)
+            absent = jnp.where(target.sum(axis=0, keepdims=True) > 0, 0, -jnp.inf)
             fitted = _minimize(x, share, target, absent, curvature, penalty)
             logits = x @ fitted + absent
-            cross_entropy = -(target * jax.nn.log_softmax(logits)).sum()
+            cross_entropy = -(target * jnp.where(target > 0, jax.nn.log_softmax(logits), 0)).sum()
             loss = cross_entropy + (penalty * fitted**2).sum() / 2
             return logits[asked].argmax(axis=1).astype(labels.dtype), loss
 
@@ -219,7 +216,7 @@ def _minimize(
         x: Features, of which X'X is diagonal.
         share: Share of each document in the mean.
         target: One-hot labels, times the shares.
-        absent: Added to logits: `ABSENT` for classes without a document.
+        absent: Added to logits: minus infinity for classes without a document.
         curvature: Diagonal of X'X / 2.
         penalty: Penalty of each feature.
     """
@@ -277,5 +274,6 @@ def _curved(
         after: Those after it.
         turn: Change of the logits.
     """
-    rise = (share[:, 0] * divergence(before, after)).sum()
+    p = jnp.exp(before)
+    rise = (share * jnp.where(p > 0, p * (before - after), 0)).sum()
     return rise / jnp.maximum((share * turn**2).sum() / 4, jnp.finfo(turn.dtype).tiny)
