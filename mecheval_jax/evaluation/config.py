@@ -86,7 +86,7 @@ class EvaluationConfig(Section, section="evaluation"):
         ):
             for name in names:
                 if name not in absent:
-                    choose(kind, name, present)
+                    choose(f"{kind} in evaluation.{kind}s", name, present)
                 elif name not in present and interventions:
                     others = f"name others ({', '.join(present)})" if present else "there is none"
                     raise UserError(

@@ -52,9 +52,9 @@ def test_indices_are_in_the_order_of_the_axes():
 def test_roles_and_corruptions_of_a_task():
     """Catches a grid that is asked for what documents do not have."""
     EvaluationConfig().check_against(planted.TASK)
-    with pytest.raises(UserError, match="unknown role 'valeu'"):
+    with pytest.raises(UserError, match=r"unknown role in evaluation.roles 'valeu'"):
         EvaluationConfig(roles=("valeu",)).check_against(planted.TASK)
-    with pytest.raises(UserError, match="unknown corruption 'query'"):
+    with pytest.raises(UserError, match=r"unknown corruption in evaluation.corruptions 'query'"):
         EvaluationConfig(corruptions=("query",)).check_against(planted.TASK)
 
 

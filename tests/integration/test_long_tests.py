@@ -3,6 +3,7 @@
 import re
 
 from tests.support.compilation import ROOT
+from tests.support.mixer_cases import CASES
 from tools import long_tests
 
 LOG = """
@@ -34,5 +35,6 @@ def test_every_name_is_a_test():
     for name in names:
         path, *_, function = name.split("::")
         defined = re.findall(r"def (test_\w+)\(", (ROOT / "tests" / path).read_text())
-        # Cases of absl's named parameters have names of their own behind the function's.
-        assert any(map(function.startswith, defined)), name
+        # Each case of a test in a class has the name of the case behind the test's.
+        cases = {f"{test}_{case}" for test in defined for case in CASES}
+        assert function in {*defined, *cases}, name
