@@ -161,10 +161,11 @@ def conclude_all(
         experiments: Experiments at one scale, of which the pages say how many members have a row.
 
     Raises:
-        UserError: If a table was edited.
+        UserError: If a table was edited, or a model is there twice.
     """
     folder = pathlib.Path(folder)
     rows = read_tables(sorted(folder.glob("*.csv")))
+    check_distinct(rows)
     coverage = coverage_of(experiments, rows)
     what = "what was run so far"
     return conclude(folder / FINDINGS_FOLDER, what, rows, missing(folder), coverage)

@@ -183,6 +183,8 @@ def test_a_model_that_was_measured_in_two_ways_counts_once(machines, tmp_path):
     write_table(kept / "again.csv", table.assign(config_hash=table["config_hash"].str[::-1]))
     with pytest.raises(UserError, match=r"based, width 16, rate 0.001, seed 0 .* is there twice"):
         add_sweep(kept, machines["second"].path)
+    with pytest.raises(UserError, match=r"based, width 16, rate 0.001, seed 0 .* is there twice"):
+        conclude_all(kept)
 
 
 def test_what_cannot_be_compared_is_not_added(machines, tmp_path):

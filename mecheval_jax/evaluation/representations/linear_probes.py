@@ -44,7 +44,7 @@ TOLERANCE = 1e-6
 L is then mostly within 1e-4 of its minimum.
 """
 NOISE = 1e-6
-"""Share of the greatest eigenvalue of X'X below which float32 does not know one."""
+"""Share of the greatest eigenvalue of X'X (or of their sum) below which float32 knows none."""
 SHRINK, GROW = 0.5, 1.3
 """Factors of the trusted share of X'X / 2 from step to step: at least, and of what was seen."""
 
@@ -107,15 +107,18 @@ def fit_codes(
     """
 
     def at_site(x: Array, share: Array) -> tuple[Array, Array]:
-        penalty = ridge * jnp.eye(x.shape[1], dtype=x.dtype)
-        factor = jax.scipy.linalg.cho_factor(x.T @ (share * x) + penalty)
+        covariance = jnp.matmul(x.T, share * x, precision="highest")
+        # A smaller penalty would leave the inverse to rounding errors where channels are collinear.
+        least = jnp.maximum(ridge, NOISE * jnp.trace(covariance))
+        penalty = least * jnp.eye(x.shape[1], dtype=x.dtype)
+        factor = jax.scipy.linalg.cho_factor(covariance + penalty)
 
         def fit(labels: Array) -> tuple[Array, Array]:
             targets = codes[labels]
             mean = (share * targets).sum(axis=0, keepdims=True)  # the features' means are 0
             fitted = jax.scipy.linalg.cho_solve(factor, x.T @ (share * (targets - mean)))
             read = x @ fitted + mean
-            loss = (share * (read - targets) ** 2).sum() + ridge * (fitted**2).sum()
+            loss = (share * (read - targets) ** 2).sum() + least * (fitted**2).sum()
             return (read[asked] @ codes.T).argmax(axis=1).astype(labels.dtype), loss
 
         return jax.lax.map(fit, labels)
@@ -161,7 +164,7 @@ def _standardized(
     centred = x - (share * x).sum(axis=0, keepdims=True)
     deviation = jnp.sqrt((share * centred**2).sum(axis=0, keepdims=True))
     # A channel that does not vary carries nothing; its rounding errors must not be scaled up.
-    scale = jnp.abs(x).max(axis=0, keepdims=True)
+    scale = jnp.where(share > 0, jnp.abs(x), 0).max(axis=0, keepdims=True)
     return jnp.where(deviation > 1e-5 * scale, centred / jnp.maximum(deviation, 1e-30), 0)
 
 

@@ -83,7 +83,7 @@ def convolution_binds(cells: StudyCells) -> Iterator[Claim]:
 @finding(29, "On treecall Mamba without its convolution still learns, by induction; on AR it fails",
          "learns", "induction", "fails on AR")  # fmt: skip
 def without_convolution(cells: StudyCells) -> Iterator[Claim]:
-    """Accuracy and restored share at the value, of Mamba with no convolution."""
+    """Accuracy and restored shares of Mamba with no convolution."""
     learned = [cells.accuracy("mamba", width, EASY, option="d_conv=0") for width in WIDTHS]
     floor = cells.copying(EASY)
     yield any_of("some width learns", "learns", [each.above(floor) for each in learned])
@@ -91,8 +91,12 @@ def without_convolution(cells: StudyCells) -> Iterator[Claim]:
         failed = cells.accuracy("mamba", width, option="d_conv=0")
         yield failed.below(0.056 + ACCURACY, "fails on AR")
     runs = cells.learned("mamba", EASY, option="d_conv=0")
-    at_value = cells.attribution(runs, "value", name="the mean over Mamba without convolution")
+    at_value, at_query = (
+        cells.attribution(runs, role, name="the mean over Mamba without convolution")
+        for role in ("value", "query")
+    )
     yield at_value.above(HALF, "induction")
+    yield at_query.below(HALF, "induction")
 
 
 @finding(30, "Architectures of the same accuracy have different mechanisms", "pair")

@@ -178,7 +178,7 @@ def third_layer_changes_little(cells: StudyCells) -> Iterator[Claim]:
 
 @finding(10, "Layer 1 writes the answer in attention, Based and BaseConv, layer 0 in Hyena and "
          "mostly in Mamba, of which never the middle one of three does",
-         "induction", "mamba", "three layers")  # fmt: skip
+         "induction", "mamba", "three layers", "mamba, three layers")  # fmt: skip
 def who_writes_the_answer(cells: StudyCells) -> Iterator[Claim]:
     """Restored shares at the query, by the layer's output: of every run, or of most of Mamba."""
     for mixer, writer, part in (
@@ -207,7 +207,9 @@ def who_writes_the_answer(cells: StudyCells) -> Iterator[Claim]:
         yield written.above(HALF, "three layers")
     three = cells.learned("mamba", layers=3)
     for written in cells.each(three, "query", middle):
-        yield written.below(HALF, "three layers")
+        yield written.below(HALF, "mamba, three layers")
+    if three.empty:
+        yield Claim("runs of mamba of three layers that learn", "mamba, three layers")
 
 
 @finding(11, "Mamba without convolution or with one tap fails (5.6 % or less); two taps reach 91 "

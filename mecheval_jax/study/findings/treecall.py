@@ -149,6 +149,7 @@ def one_layer_on_treecall(cells: StudyCells) -> Iterator[Claim]:
                 yield (two - one).above(LITTLE, "attention")
             else:
                 yield (two - one).below(LITTLE, "direct")
+                yield two.above(cells.copying(EASY), "direct")  # models that guess lose nothing
         for mixer in ("based", "base_conv"):
             one, two = (cells.accuracy(mixer, width, EASY, layers=layers) for layers in (1, 2))
             yield one.below(cells.copying(EASY) + LITTLE / 2, "floor")
@@ -159,7 +160,7 @@ def one_layer_on_treecall(cells: StudyCells) -> Iterator[Claim]:
          "L = 10) and worse at large ones; state space models differ by a few points; Based gains "
          "by them on L = 10 at 32", "attention", "state space models")  # fmt: skip
 def positions_on_treecall(cells: StudyCells) -> Iterator[Claim]:
-    """Without positions less with learned ones."""
+    """Without positions less with learned ones, of state space models that do more than copy."""
     for task, small in ((EASY, (16,)), (MEDIUM, (16, 32))):
         direct = _direct(cells, task)
         for width in WIDTHS:
@@ -174,6 +175,8 @@ def positions_on_treecall(cells: StudyCells) -> Iterator[Claim]:
                 yield gain["attention"].below(0.0, "attention")
             for mixer in direct:
                 yield gain[mixer].near(0.0, FEW_POINTS, "state space models")
+                without = cells.accuracy(mixer, width, task, positions="none")
+                yield without.above(cells.copying(task), "state space models")
             if (task, width) == (MEDIUM, 32):
                 yield gain["based"].below(0.0, "Based")
 

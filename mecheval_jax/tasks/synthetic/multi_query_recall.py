@@ -170,10 +170,15 @@ class MultiQueryRecall(SyntheticTask):
         )
 
     def corrupted_places(self, batch: Batch, role: str) -> Bool[Array, "batch length"]:
-        """A mask of the tokens at the role in every pass over the pairs."""
-        pairs = _pairs_of(batch)
-        back = batch.roles[role][:, :1] - jnp.arange(batch.tokens.shape[1])[None]
-        return (back >= 0) & (back % (2 * pairs) == 0)
+        """A mask of the tokens at the role in every pass over the pairs.
+
+        Keys are distinct, and values are, so that a pass has the token in one place, an even number
+        of tokens before that of the last pass.
+        """
+        at = batch.roles[role][:, :1]
+        back = at - jnp.arange(batch.tokens.shape[1])[None]
+        token = jnp.take_along_axis(batch.tokens, jnp.maximum(at, 0), axis=1)
+        return (back >= 0) & (back % 2 == 0) & (batch.tokens == token)
 
     def loss_weights(self, batch: Batch) -> Float[Array, "batch queries"]:
         """Those of the batch, divided by their number in each document if `equal_documents`."""

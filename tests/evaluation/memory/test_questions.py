@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -48,6 +49,20 @@ def test_documents_of_many_queries():
         before = np.arange(32)[None] < query
         assert (np.asarray(batch.tokens) == key)[before].sum() == len(query)  # where it is written
         assert (query[:, 0] == np.asarray(batch.query_positions).min(axis=1)).all()
+
+
+@pytest.mark.parametrize("num_passes", [1, 2])
+def test_a_pair_that_is_asked_alone_stands_where_it_did(num_passes):
+    """Catches pairs that are taken for repetitions of the asked one, when only one is asked."""
+    task = MultiQueryRecall(
+        vocabulary=64, lengths=(24, 40), pairs=(3, 5), num_passes=num_passes, noise=False
+    )
+    batch = task.sample(jax.random.key(0), 16, "test")
+    for role in ("key", "value"):
+        before = task.corrupted_places(batch, role)
+        after = task.corrupted_places(asking(batch, 0), role)
+        assert (before.sum(axis=1) == num_passes).all()
+        np.testing.assert_array_equal(before, after)
 
 
 @pytest.mark.parametrize(

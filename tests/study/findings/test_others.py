@@ -39,6 +39,8 @@ def test_made_false(finding):
         (27, case(TWO_LAYERS | {"mixer": ("based", "delta_net")}, **both(0.3))),
         # Without its convolution Mamba is no better than the best heuristic.
         (29, case({"task": EASY, "mixer": "mamba", "option": "d_conv=0"}, **both(0.5))),
+        # It retrieves directly as well as by induction.
+        (29, case({"task": EASY, "mixer": "mamba", "option": "d_conv=0"}, **{QUERY: 0.9})),
         # One vector restores much, and not nearly all.
         (28, case(TWO_LAYERS | {"mixer": "mamba", "option": ""}, **{f"{CONVOLVED}@next_key": 0.9})),
         # Where the pair is joined elsewhere, much is taken away, and not nothing.

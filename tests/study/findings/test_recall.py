@@ -50,6 +50,9 @@ def test_made_false(finding):
         (5, case(TWO_LAYERS | {"mixer": ("attention", "based")}, **{VALUE: 3.0})),
         # One layer is as good as two, since neither recalls.
         (8, case({"task": "AR", "mixer": ("mamba", "hyena")}, **both(0.05))),
+        # No Mamba of three layers was run, or none that learned.
+        (10, lambda table: table[(table["layers"] != 3) | (table["mixer"] != "mamba")]),
+        (10, case({"task": "AR", "layers": 3, "mixer": "mamba"}, **both(0.01))),
         # Two taps retrieve as early as four, but for a little.
         (12, lambda table: case(TWO_LAYERS | {"option": "d_conv=2"}, **{QUERY: 0.96})(
             case(TWO_LAYERS | {"option": "d_conv=3"}, **{QUERY: 0.98})(table))),

@@ -62,6 +62,9 @@ MAMBA = {"mixer": "mamba", "positions": "none", "option": ""}
         (19, case({"task": LARGE, "mixer": "mamba"}, **{KEY: 0.55})),
         # One layer costs nothing where two are no better than copying.
         (20, case({"task": EASY, "layers": 2, "mixer": ("based", "base_conv")}, **both(0.5))),
+        # Neither layers nor positions make a difference to those that learn nothing.
+        (20, case({"task": EASY, "mixer": ("h3", "hyena", "mamba")}, **both(0.1))),
+        (21, case({"task": (EASY, MEDIUM), "mixer": ("h3", "hyena", "mamba")}, **both(0.05))),
         # With positions Mamba gains nine points, not a few.
         (21, case({"task": EASY, "mixer": "mamba", "positions": "learned", "width": 16},
                   **both(1.0))),
