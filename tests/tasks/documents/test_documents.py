@@ -389,7 +389,7 @@ def test_documents_without_roles(tmp_path):
     with pytest.raises(UserError, match=r"no corruption 'key', since .* line 4 .* no 'key'"):
         experiment.evaluation.check_against(experiment.task)
     sections["evaluation"]["roles"] = ("kee",)
-    with pytest.raises(UserError, match=r"unknown role 'kee'.*'key'"):
+    with pytest.raises(UserError, match=r"unknown role in evaluation.roles 'kee'.*'key'"):
         Experiment.from_config(sections)
     sections["evaluation"]["roles"] = ("key",)
     for split in ("dev", "test"):
