@@ -18,7 +18,7 @@ import pandas as pd
 from mecheval_jax.files import write_table, write_text
 from mecheval_jax.store.folder import REPORT_FILE
 from mecheval_jax.study.agreement import agreement
-from mecheval_jax.study.cells import StudyCells
+from mecheval_jax.study.cells import StudyCells, check_distinct
 from mecheval_jax.study.coverage import Coverage
 from mecheval_jax.study.findings.every import FINDINGS
 from mecheval_jax.study.judgement import claims_table, findings_json, findings_table, judge
@@ -43,12 +43,14 @@ def conclude(
         coverage: How many members of the study have a row; None if that is not said.
 
     Raises:
-        UserError: If members of one task were trained in different regimes.
+        UserError: If members of one task were trained in different regimes, or a model is there
+            twice.
     """
     # Imported here, since matplotlib would make every training start later.
     from mecheval_jax.reporting.figures.saving import picture
     from mecheval_jax.study.figures import study_figures
 
+    check_distinct(rows)
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     cells = StudyCells(rows)
