@@ -282,8 +282,9 @@ def read_table(
 
     Args:
         path: File that is read.
-        columns: Columns that it must have, each with `float` where its cells must be numbers or
-            empty, and `str` where they may be anything.
+        columns: Columns that it must have, or may where the name ends with a "?". Each with
+            `float` where its cells must be numbers or empty, `bool` where True, False or empty,
+            and `str` where they are text, such as a role that is named "1".
         remedy: What the user of a damaged file is told to do.
         **options: Options of `pandas.read_csv`; with `keep_default_na` also for empty cells.
 
@@ -294,19 +295,19 @@ def read_table(
 
     if "keep_default_na" not in options:
         options |= {"keep_default_na": False, "na_values": [""]}
+    columns = columns or {}
+    kinds = {name.removesuffix("?"): kind for name, kind in columns.items()}
+    options.setdefault("dtype", {name: str for name, kind in kinds.items() if kind is str})
     try:
         with open_file(path) as file:
             if not _ends_a_line(file):
                 raise ValueError("its last line has no end, as where it was cut off")
             table = pd.read_csv(file, encoding="utf-8", **options).rename(columns=_unguarded)
-        for name, kind in (columns or {}).items():
-            if name not in table:
+        for name, kind in kinds.items():
+            if name in table:
+                _check_column(table, name, kind)
+            elif f"{name}?" not in columns:
                 raise ValueError(f"it lacks the column {name!r}")
-            if kind is float:
-                # A column of empty cells alone holds objects.
-                table[name] = pd.to_numeric(table[name])
-                if np.isinf(table[name].to_numpy(float)).any():
-                    raise ValueError(f"the column {name!r} has a number that is not finite")
     except UserError:
         raise
     except (ValueError, OverflowError, TypeError, MemoryError, RecursionError) as error:
@@ -314,6 +315,22 @@ def read_table(
         raise damaged(path, one_line(error, 300), remedy) from None
     texts = table.select_dtypes(["object", "string"])
     return table.assign(**{name: texts[name].map(_unguarded) for name in texts})
+
+
+def _check_column(table: "pd.DataFrame", name: str, kind: type) -> None:
+    """Check the cells of a column, and make numbers of those of `float`; see `read_table`."""
+    import pandas as pd
+
+    if kind is float:
+        # A column of empty cells alone holds objects.
+        table[name] = pd.to_numeric(table[name])
+        if np.isinf(table[name].to_numpy(float)).any():
+            raise ValueError(f"the column {name!r} has a number that is not finite")
+    elif kind is bool:
+        cells = table[name].dropna()
+        # All cells are texts where one is none of the two.
+        if len(wrong := cells[~cells.isin([True, False, "True", "False"])]):
+            raise ValueError(f"the column {name!r} has {wrong.iloc[0]!r}, not True or False")
 
 
 def _ends_a_line(file: BinaryIO) -> bool:

@@ -152,6 +152,31 @@ def test_names_that_pandas_takes_for_missing(tmp_path):
     assert back["value"].isna().tolist() == [False, True, False]
 
 
+def test_names_that_look_like_numbers_are_texts(tmp_path):
+    """Catches a role named 1 or 1e3 that is a number after reading, so that no text fits it."""
+    path = tmp_path / "a.csv"
+    roles = ["1", "1e3", "-0", "007"]
+    files.write_table(path, pd.DataFrame({"role": roles, "value": ["1", "2", "3", "4"]}))
+    back = files.read_table(path, {"role": str, "value": float, "target?": str})
+    assert back["role"].tolist() == roles
+    assert back["value"].tolist() == [1.0, 2.0, 3.0, 4.0]
+    assert "target" not in back
+    with pytest.raises(UserError, match="lacks the column 'target'"):
+        files.read_table(path, {"target": str})
+
+
+def test_a_column_of_answers_has_no_other_word(tmp_path):
+    """Catches a damaged cell that counts as a yes."""
+    path = tmp_path / "a.csv"
+    files.write_table(path, pd.DataFrame({"name": list("abc"), "front": [True, None, False]}))
+    back = files.read_table(path, {"front": bool})
+    assert back["front"].isna().tolist() == [False, True, False]
+    assert [bool(cell) for cell in back["front"].dropna()] == [True, False]
+    path.write_text(path.read_text().replace("b,", "b,perhaps"))
+    with pytest.raises(UserError, match="column 'front' has 'perhaps', not True or False"):
+        files.read_table(path, {"front": bool})
+
+
 def test_arrays_are_found_by_their_names(tmp_path):
     """Catches an archive under another name than the one asked for, which numpy's writer gives."""
     path = tmp_path / "arrays"

@@ -98,7 +98,7 @@ def measure(
         for label, name in labels.items():
             _measure_part(label, parts[name], [steps] if name == "step" else [], kept)
         if folder and before is not None:
-            _compare(folder.path, before)
+            _compare(folder.path, before, str(compare))
 
 
 def _measure_part(
@@ -126,11 +126,21 @@ def choose_suite(name: str) -> dict[str, Benchmark]:
     return parts
 
 
-def _compare(folder: pathlib.Path, before: pd.DataFrame) -> None:
-    """Print, write and draw the ratios of the results in a folder to others."""
+def _compare(folder: pathlib.Path, before: pd.DataFrame, earlier: str) -> None:
+    """Print, write and draw the ratios of the results in a folder to those `before` of another.
+
+    Raises:
+        UserError: If no quantity is in both.
+    """
     from mecheval_jax.reporting.figures import benchmark_figures, saving
 
-    table = record.compare(record.read(folder)[0], before)
+    after = record.read(folder)[0]
+    table = record.compare(after, before)
+    if table.empty:
+        raise UserError(
+            f"{folder} and {earlier} have no quantity in common: the first has "
+            f"{record.quantities(after)}; the second {record.quantities(before)}"
+        )
     shown.show_comparison(table)
     write_table(folder / "comparison.csv", table)
     saving.save(benchmark_figures.ratios(table), folder, "comparison")

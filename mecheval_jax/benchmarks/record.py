@@ -90,6 +90,11 @@ def read(folder: pathlib.Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     return found, read_json(folder / MACHINE_FILE, absent={})
 
 
+def quantities(table: pd.DataFrame) -> str:
+    """The quantities of a table, in words."""
+    return "; ".join(", ".join(row[:3]) for row in table[KEYS].itertuples(index=False))
+
+
 def compare(after: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
     """Ratios after / before of the quantities in both tables.
 

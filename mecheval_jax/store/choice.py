@@ -111,9 +111,14 @@ COLUMNS = (*SHAPE, *QUALITY, *TRANSPARENCY, *COST, *FRONTS)
 LATER = ("member_verdict", "judged", "dev_halfway", "dev_peak", "past_peak")
 """Columns that tables of earlier versions lack."""
 
-READ = dict.fromkeys((name for name in COLUMNS if name not in LATER), str)
-READ |= dict.fromkeys(("accuracy", "low", "high", "floor", *COST, *FRONTS.values()), float)
-"""Columns of ``choice.csv`` as they are read, without those of `LATER`."""
+TEXTS = (
+    *("group", "mixer", "state", "floor_name", "verdict", "member_verdict"),
+    *("concentration_site", "concentration_role"),
+)
+KINDS = dict.fromkeys(COLUMNS, float) | dict.fromkeys(TEXTS, str)
+KINDS |= dict.fromkeys(("memorised", "past_peak", *FRONTS), bool)
+READ = {f"{name}?" if name in LATER else name: kind for name, kind in KINDS.items()}
+"""Columns of ``choice.csv`` as they are read."""
 
 ADVICE = {
     "state": str,

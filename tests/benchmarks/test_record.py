@@ -86,6 +86,27 @@ def test_nothing_in_common(folder, tmp_path, monkeypatch):
         benchmarks.measure(output=tmp_path / "new", compare=folder)
 
 
+def test_no_quantity_in_common(folder, tmp_path, monkeypatch):
+    """Catches a comparison of the same part that shows nothing and is called done."""
+    monkeypatch.setattr(benchmarks, "machine", lambda: MACHINE)
+    part = {"step": lambda *_: [Measured("mamba", "bytes", (1.0,))]}
+    monkeypatch.setitem(benchmarks.SUITES, "all", part)
+    with pytest.raises(UserError, match=r"new and .*a have no quantity in common") as raised:
+        benchmarks.measure(output=tmp_path / "new", compare=folder)
+    assert "step, mamba, bytes" in str(raised.value)
+    assert "step, mamba, time" in str(raised.value)
+    assert record.read(tmp_path / "new")[0]["quantity"].tolist() == ["bytes"]
+
+
+def test_names_that_look_like_numbers_are_compared(folder, tmp_path):
+    """Catches a table of nothing but numbers for names, which no other then has."""
+    (tmp_path / "b").mkdir()
+    record.Record(tmp_path / "b", MACHINE).add(record.table("1", [Measured("2", "3", (1.0,))]))
+    table, _ = record.read(tmp_path / "b")
+    assert len(record.compare(table, table)) == 1
+    assert record.compare(table, record.read(folder)[0]).empty
+
+
 # Catches a damaged table that ends in a traceback.
 def test_damage_is_told(folder):
     (folder / "benchmarks.csv").write_text("part,what\nstep,mamba\n")

@@ -9,6 +9,7 @@ import pytest
 from mecheval_jax.errors import UserError
 from mecheval_jax.store import choice
 from mecheval_jax.store.choice import Advice, ChoiceFolder, FurtherRun, Paragraph
+from tests.support.choices import choice_rows
 
 ADVICE = Advice(
     choice.RECOMMENDED,
@@ -48,6 +49,18 @@ def test_every_column_is_documented():
         stem = name.removesuffix("_low").removesuffix("_high")
         known = name if name in ("low", "high") or not name.endswith(ends) else stem
         assert f"``{known}``" in choice.__doc__, name
+
+
+@pytest.mark.parametrize("column", [name for name, kind in choice.KINDS.items() if kind is not str])
+def test_a_word_for_a_number_is_damage(folder, column):
+    """Catches a traceback in the advice or on the page, for one cell that was written over."""
+    rows = choice_rows()
+    folder.write_choice(pd.DataFrame(rows))
+    assert len(folder.read_choice()) == len(rows)
+    rows[0][column] = "x"
+    folder.write_choice(pd.DataFrame(rows))
+    with pytest.raises(UserError, match=r"choice\.csv is damaged"):
+        folder.read_choice()
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,17 @@ from mecheval_jax.store.run_folder import RunFolder
 
 NUMBERS = ("step", "layer", "value", "low", "high")
 NEEDED = dict.fromkeys((*PLACE, "metric"), str) | dict.fromkeys(NUMBERS, float)
-"""Columns of ``interchange.csv``, and of ``controls.csv``, that are read."""
+"""Columns of ``interchange.csv`` that are read."""
+
+CONTROLS = NEEDED | {"control": str}
+"""Columns of ``controls.csv`` that are read."""
 
 WORDS = ("step", *(name for name in PLACE if name != "layer"), "metric")
 """Those of them that every row has; the embedding is in no layer."""
+
+ANALYSIS = dict.fromkeys(("run?", "corruption?", "role?", "target?"), str)
+ANALYSIS |= dict.fromkeys(("source_token?", "destination_token?"), str)
+"""Columns of the tables of analyses that hold names which may look like numbers."""
 
 ATTENTION = dict.fromkeys(("matrix", "source_token"), str)
 ATTENTION |= dict.fromkeys(("destination", "source", "value"), float)
@@ -154,7 +161,7 @@ def read_analysis(path: pathlib.Path, columns: Mapping[str, Any] | None = None) 
         UserError: If it is damaged.
     """
     how = TOKENS if path.stem == "attention" else {}
-    return read_table(path, columns, written_by("evaluate"), **how)
+    return read_table(path, {**ANALYSIS, **(columns or {})}, written_by("evaluate"), **how)
 
 
 def names(folders: Sequence[RunFolder]) -> list[str]:

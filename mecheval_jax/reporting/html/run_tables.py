@@ -8,7 +8,7 @@ import pandas as pd
 
 from mecheval_jax.evaluation.config import CORRUPTION, RESTORE
 from mecheval_jax.files import read_table
-from mecheval_jax.reporting.html.reading import NEEDED, Reported
+from mecheval_jax.reporting.html.reading import CONTROLS, Reported
 from mecheval_jax.reporting.numbers import MISSING, number, percent
 from mecheval_jax.reporting.table import Column, Table, with_ends
 from mecheval_jax.reporting.words import by_site, readings
@@ -176,7 +176,7 @@ def _over_training(found: Mapping[str, Any]) -> Iterator[Table]:
 def _controls(run: Reported) -> Table:
     rows: list[dict[str, Any]] = []
     if run.folder.controls.exists():
-        table = newest(read_table(run.folder.controls, NEEDED, written_by("intervene")))
+        table = newest(read_table(run.folder.controls, CONTROLS, written_by("intervene")))
         chosen = table[table["metric"] == "attribution"]
         rows = [with_ends(row, "value") for row in chosen.to_dict("records")]
     columns = (

@@ -1,11 +1,13 @@
 """Run folders are read as they are, or named."""
 
+import pandas as pd
 import pytest
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.reporting.html import reading, run_tables
+from mecheval_jax.reporting.html import reading, report, run_tables
 from mecheval_jax.store.left_out import LeftOut
 from mecheval_jax.store.run_folder import RunFolder
+from tests.support.pages import tables_of
 from tests.support.reported_runs import make_run, table_of
 
 
@@ -85,3 +87,19 @@ def test_of_several_the_damaged_are_left_out(tmp_path):
     assert list(left_out) == ["b"]
     with pytest.raises(UserError, match="damaged"):
         reading.read_all(folders[1:], left_out)
+
+
+def test_roles_that_are_named_with_numbers(tmp_path):
+    """Catches a traceback for own documents whose roles are called 1, 2 and 3."""
+    folder = make_run(tmp_path / "x")
+    names = {"key": "1", "value": "2", "query": "3"}
+    table = pd.read_csv(folder / "interchange.csv").replace({"role": names})
+    table.to_csv(folder / "interchange.csv", index=False)
+    table.assign(control="untrained").to_csv(folder / "controls.csv", index=False)
+    (folder / "analyses").mkdir()
+    table.assign(mode="mean").to_csv(folder / "analyses" / "attribution_patching.csv", index=False)
+    page = report.write([str(folder)])
+    shown = tables_of(page.read_text())
+    for name in ("attribution_key_restore", "controls"):
+        cells = {text for row in shown[name] for _, text in row}
+        assert {"1", "2", "3"} <= cells, name
