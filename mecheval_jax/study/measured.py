@@ -61,6 +61,16 @@ def having_shares(runs: pd.DataFrame, role: str, site: str) -> pd.DataFrame:
     return runs
 
 
+def at_shared_widths(*groups: pd.DataFrame) -> list[pd.DataFrame]:
+    """The runs of each group at the widths that all groups have, none of them if there is no such.
+
+    Of a difference between groups that were run at different widths nobody can say whether it is
+    one of width.
+    """
+    shared = set.intersection(*(set(runs["width"]) for runs in groups))
+    return [runs[runs["width"].isin(shared)] for runs in groups]
+
+
 def shares_of(
     name: str, runs: pd.DataFrame, role: str, site: str
 ) -> tuple[str, list[float], list[tuple[float, float]]]:

@@ -45,6 +45,7 @@ from configs.study import (
     ar_wide_hyena,
     ar_wide_one_layer,
     ar_wide_reverse,
+    ar_wide_reverse_mamba,
     ar_wide_two_layers,
     atr_held_out,
     atr_languages,
@@ -97,6 +98,7 @@ CONFIGS = (
     ar_wide_hyena,
     ar_wide_one_layer,
     ar_wide_reverse,
+    ar_wide_reverse_mamba,
     ar_wide_two_layers,
     atr_held_out,
     atr_languages,
@@ -150,7 +152,7 @@ def test_builds(module, argument):
         assert experiment.training.steps <= 50
 
 
-SINGLE_RUNS = (ar_wide_hyena,)
+SINGLE_RUNS = (ar_wide_hyena, ar_wide_reverse_mamba)
 """Sweeps of one member."""
 
 

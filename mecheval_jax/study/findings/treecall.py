@@ -24,6 +24,7 @@ from mecheval_jax.study.findings.margins import (
     SSMS,
 )
 from mecheval_jax.study.judgement import finding
+from mecheval_jax.study.measured import at_shared_widths
 from mecheval_jax.study.published.tables import WIDTHS
 from mecheval_jax.study.quantities import Claim, Quantity, any_of
 
@@ -126,8 +127,13 @@ def retrieval_moves_to_layer_1(cells: StudyCells) -> Iterator[Claim]:
     for mixer in ("h3", "mamba"):
         yield _mean(cells, mixer, LARGE, "key").above(MOST, "8,192")
         yield _mean(cells, mixer, LARGE, "query").below(ATTRIBUTION, "8,192")
-    less = _mean(cells, "h3", LARGE, "key") - _mean(cells, "hyena", LARGE, "key")
-    yield less.above(ATTRIBUTION, "Hyena")
+    mixers = ("h3", "hyena")
+    alike = at_shared_widths(*(cells.learned(mixer, LARGE) for mixer in mixers))
+    h3, hyena = (
+        cells.attribution(runs, "key", name=f"the mean over {mixer} on {LARGE}")
+        for mixer, runs in zip(mixers, alike, strict=True)
+    )
+    yield (h3 - hyena).above(ATTRIBUTION, "Hyena")
     yield _mean(cells, "hyena", LARGE, "query").above(ATTRIBUTION / 2, "Hyena")
     for mixer in SSMS:
         for role in ("key", "query"):

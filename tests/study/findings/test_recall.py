@@ -128,3 +128,30 @@ def test_gains_by_positions_are_those_of_one_comparison():
     ]
     # The study: 72 % without and 52 % with positions.
     assert claim.published == pytest.approx((-0.194, -0.194), abs=0.001)
+
+
+@pytest.mark.parametrize(("widths", "share"), [((16, 32, 64), 0.3), ((128, 256), None)])
+def test_taps_are_compared_at_the_widths_of_both(widths, share):
+    """Catches a share that falls with width, taken for one that falls with the number of taps."""
+    table = world()
+    mamba = (table["task"] == "AR") & (table["layers"] == 2) & (table["mixer"] == "mamba")
+    four, three = (mamba & (table["option"] == option) for option in ("", "d_conv=3"))
+    at_widths = table["width"].isin(widths)
+    table.loc[four, QUERY] = 0.8
+    table.loc[four & (table["width"] > 64), QUERY] = 0.0
+    table.loc[three, QUERY] = 0.5
+    without = three & ~at_widths
+    if share is None:
+        without |= four & at_widths
+    table = table[~without]
+    (finding,) = [one for one in FINDINGS if one.number == 12]
+    (claim,) = [
+        one
+        for one in finding.claims(StudyCells(table))
+        if one.text.startswith("the mean over 4 taps") and "less" in one.text
+    ]
+    if share is None:
+        assert not claim.runs
+    else:
+        assert claim.estimate == pytest.approx(share)
+        assert claim.widths <= set(widths)
