@@ -18,8 +18,7 @@ def main():
     from mecheval_jax import runs
     from mecheval_jax.reporting.terminal import tables
 
-    verdict, learned = runs.pool(WORKDIRS.value)
-    tables.show_pool(verdict, learned)
+    tables.show_pool(*runs.pool(WORKDIRS.value))
 
 
 if __name__ == "__main__":

@@ -378,14 +378,14 @@ def analyze(
     return written
 
 
-def pool(workdirs: Sequence[str | os.PathLike]) -> tuple[Verdict, dict[str, bool]]:
+def pool(workdirs: Sequence[str | os.PathLike]) -> tuple[Verdict, dict[str, Verdict]]:
     """The verdict on several runs together, which should differ in their seeds alone.
 
     Args:
         workdirs: Folders of runs on which `intervene` has been called.
 
     Returns:
-        The verdict, and by the name of each run whether it has learned.
+        The verdict on those that have learned, and by its name that on each run.
 
     Raises:
         UserError: If a run has no evidence; see also `evaluation.verdict.pooling`.

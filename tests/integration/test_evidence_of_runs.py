@@ -92,8 +92,8 @@ def test_seeds_are_pooled(folders):
     learned = [evidence_on(INDUCED, correct=1.0), evidence_on(INDUCED, correct=1.0)]
     for folder, evidence in zip(folders, learned, strict=True):
         evidence.write(folder / "evidence.npz")
-    verdict, pooled = runs.pool(folders)
-    assert list(pooled.values()) == [True, True]
+    verdict, each = runs.pool(folders)
+    assert {one.verdict for one in each.values()} == {verdict.verdict}
     assert (verdict.verdict, verdict.evidence["runs"]) == ("induction", 2)
     with pytest.raises(UserError, match="two runs or more"):
         runs.pool([folders[0], folders[0]])

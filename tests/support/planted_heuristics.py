@@ -83,7 +83,7 @@ class Read:
     def noise(self) -> jax.Array:
         """A number [document, t] that any token changes, as good as random."""
         index = jnp.arange(self.tokens.shape[1])
-        return (self.tokens * (7 * index + 3) ** 2).cumsum(axis=1) // 3
+        return (self.tokens * ((7 * index + 3) ** 2)[None]).cumsum(axis=1) // 3
 
     def random(self, where: jax.Array) -> jax.Array:
         """An s where a mask holds, as good as random."""

@@ -5,13 +5,14 @@ runs are on the same documents, and know of those that only some of them share
 (`statistics.bootstrap`). The number of resamples and the confidence are in the configs of the runs.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.verdict.evidence import Evidence
-from mecheval_jax.evaluation.verdict.rule import NOT_LEARNED
+from mecheval_jax.evaluation.verdict.rule import NOT_LEARNED, UNDECIDED, label
 from mecheval_jax.evaluation.verdict.verdict import Verdict, judge
 from mecheval_jax.experiment import Experiment, difference_words
 
@@ -76,15 +77,18 @@ def check_measured_alike(summaries: Mapping[str, Mapping[str, Any]]) -> None:
 
 def judge_together(
     found: Mapping[str, Evidence], evaluation: EvaluationConfig
-) -> tuple[Verdict, dict[str, bool]]:
+) -> tuple[Verdict, dict[str, Verdict]]:
     """The verdict on the runs of one population that have learned the task.
+
+    Evidence of several runs is of their mean, which no single run may have: two runs of different
+    pure mechanisms have a mean with both routes. Where runs surely differ the verdict abstains.
 
     Args:
         found: Evidence of each run, by its name.
         evaluation: Options of the evaluation, which all configs share.
 
     Returns:
-        The verdict, and whether each run has learned, by its name.
+        The verdict on those that have learned, and that on each run by its name.
 
     Raises:
         UserError: If fewer than two have learned, or the evidence is of different places or of
@@ -98,11 +102,26 @@ def judge_together(
         raise UserError(
             f"the verdicts are of different numbers of documents ({listed}): measure all on as many"
         )
-    learned = {name: judge(one, evaluation).verdict != NOT_LEARNED for name, one in found.items()}
-    those = [name for name, ok in learned.items() if ok]
+    each = {name: judge(one, evaluation) for name, one in found.items()}
+    those = [name for name, one in each.items() if one.verdict != NOT_LEARNED]
     if len(those) < 2:
         raise UserError(
             f"of {len(found)} runs those that have learned the task are: "
             f"{', '.join(those) or 'none'}; a verdict on several together needs two that have"
         )
-    return judge(Evidence.pool([found[name] for name in those]), evaluation), learned
+    together = judge(Evidence.pool([found[name] for name in those]), evaluation)
+    return _of_runs_that_agree(together, {name: each[name] for name in those}), each
+
+
+def _of_runs_that_agree(together: Verdict, each: Mapping[str, Verdict]) -> Verdict:
+    """The verdict on a mean of runs, if no two runs have verdicts of their own that differ."""
+    sure = {name: one for name, one in each.items() if one.verdict != UNDECIDED}
+    if len({one.verdict for one in sure.values()}) > 1:
+        listed = ", ".join(f"{name} {label(one.verdict, one.layer)}" for name, one in sure.items())
+        reason = f"runs differ: {listed} (their mean would be called {together.verdict})"
+        return dataclasses.replace(
+            together, verdict=UNDECIDED, layer=None, binding=None, reason=reason, elsewhere=None
+        )
+    if len({one.layer for one in sure.values()}) > 1:
+        return dataclasses.replace(together, layer=None)
+    return together

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from mecheval_jax.evaluation.config import CORRUPTION, RESTORE
 from mecheval_jax.evaluation.verdict.readings import look_up_site
+from mecheval_jax.evaluation.verdict.rule import NOT_LEARNED, label
 from mecheval_jax.evaluation.verdict.verdict import Verdict
 from mecheval_jax.reporting.numbers import MISSING, interval, number, percent
 from mecheval_jax.reporting.terminal.narrow import print_table
@@ -140,17 +141,19 @@ def show_evidence(verdict: Verdict) -> None:
         console.print(Text(f"binding: {verdict.binding}"))
 
 
-def show_pool(verdict: Verdict, learned: Mapping[str, bool]) -> None:
+def show_pool(verdict: Verdict, each: Mapping[str, Verdict]) -> None:
     """Print the verdict on several runs together.
 
     Args:
         verdict: Verdict on the runs that have learned.
-        learned: Whether each run has learned, by its name.
+        each: Verdict on each run, by its name.
     """
     console = output()
-    console.print(f"{sum(learned.values())} of {len(learned)} runs have learned the task")
-    for name, ok in learned.items():
-        console.print(Text(f"  {name}: {'pooled' if ok else 'not learned, left out'}"))
+    learned = [one for one in each.values() if one.verdict != NOT_LEARNED]
+    console.print(f"{len(learned)} of {len(each)} runs have learned the task")
+    for name, one in each.items():
+        left_out = ", left out" * (one.verdict == NOT_LEARNED)
+        console.print(Text(f"  {name}: {label(one.verdict, one.layer)}{left_out}"))
     show_evidence(verdict)
     console.print(_verdict_line(verdict), soft_wrap=True)
 
@@ -188,8 +191,7 @@ def _verdict_line(verdict: Verdict | None) -> Text:
             "the earlier one can be corrupted)",
             style="bold",
         )
-    layer = "" if verdict.layer is None else f" (layer {verdict.layer})"
-    return Text(f"verdict: {verdict.verdict}{layer}: {verdict.reason}", style="bold")
+    return Text(f"verdict: {label(verdict.verdict, verdict.layer)}: {verdict.reason}", style="bold")
 
 
 def show_analyses(found: Mapping[str, pd.DataFrame]) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.verdict.evidence import Evidence
 from mecheval_jax.evaluation.verdict.places import in_either_order
 from mecheval_jax.evaluation.verdict.pooling import (
     check_measured_alike,
@@ -21,8 +22,9 @@ GOOD, BAD = evidence_on(DIRECT), evidence_on(DIRECT, correct=0.2)
 
 def test_those_that_learned_are_judged():
     """Catches a run that only guesses among the evidence, and names in another order."""
-    verdict, learned = judge_together({"a": GOOD, "b": BAD, "c": GOOD}, EVALUATION)
-    assert learned == {"a": True, "b": False, "c": True}
+    verdict, each = judge_together({"a": GOOD, "b": BAD, "c": GOOD}, EVALUATION)
+    found = {name: one.verdict for name, one in each.items()}
+    assert found == {"a": "direct_retrieval", "b": "not_learned", "c": "direct_retrieval"}
     assert (verdict.verdict, verdict.evidence["runs"]) == ("direct_retrieval", 2)
 
 
@@ -41,11 +43,27 @@ def test_how_far_two_runs_lie_apart_takes_no_learning_away(shared):
         "a": documents_of(0, clean=large, corrupted=small_, correct=0.98),
         "b": documents_of(not shared, clean=large, corrupted=small_ + 0.2, correct=0.81),
     }
-    verdict, learned = judge_together(runs, EVALUATION)
-    assert all(learned.values())
+    verdict, each = judge_together(runs, EVALUATION)
+    assert {one.verdict for one in each.values()} == {"induction"}
     assert verdict.verdict == "induction", verdict.reason
-    each = [judge(one, EVALUATION).evidence["accuracy_least"] for one in runs.values()]
-    assert verdict.evidence["accuracy_least"] == min(each)
+    least = [one.evidence["accuracy_least"] for one in each.values()]
+    assert verdict.evidence["accuracy_least"] == min(least)
+
+
+def test_different_mechanisms_are_not_called_mixed():
+    """Catches the mean of runs of pure mechanisms given as what each of them does: a half of it is
+    at the pair and a half at the question, which looks like two routes in one model."""
+    apart = {f"run {i}": evidence_on(shares) for i, shares in enumerate((INDUCED, DIRECT) * 8)}
+    pooled = judge(Evidence.pool(list(apart.values())), EVALUATION)
+    assert pooled.verdict == "mixed"  # what is to be caught
+    verdict, each = judge_together(apart, EVALUATION)
+    assert (verdict.verdict, verdict.layer, verdict.binding) == ("undecided", None, None)
+    assert verdict.reason.startswith(
+        "runs differ: run 0 induction (layer 1), run 1 direct_retrieval (layer 0), run 2 "
+    )
+    assert verdict.reason.endswith("(their mean would be called mixed)")
+    assert verdict.probabilities == pooled.probabilities
+    assert each["run 1"].verdict == "direct_retrieval"
 
 
 def test_shared_documents_are_counted_once():

@@ -38,10 +38,12 @@ def test_a_pool_says_who_is_in_it(capsys):
     """Catches runs left out without a word."""
     evidence = {"attributions": evidence_rows()}
     verdict = dataclasses.replace(VERDICT, evidence=evidence)
-    tables.show_pool(verdict, {"runs/a": True, "runs/b": False})
+    failed = dataclasses.replace(verdict, verdict="not_learned", layer=None)
+    tables.show_pool(verdict, {"runs/a": verdict, "runs/b": failed})
     out = capsys.readouterr().out
     assert "1 of 2 runs have learned the task" in out
-    assert "runs/b: not learned, left out" in out
+    assert "runs/a: induction (layer 1)\n" in out
+    assert "runs/b: not_learned, left out" in out
     assert "verdict: induction (layer 1)" in out
 
 
