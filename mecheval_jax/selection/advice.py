@@ -163,13 +163,15 @@ def _cost(taken: dict[str, Any], equals: list[dict[str, Any]], asked: Asked) -> 
                 f"{name_of(next_one)} costs the same."
             )
             return Paragraph("cost", text, numbers)
-        ratio = next_one[column] / taken[column]
+        ratio = next_one[column] / taken[column] if taken[column] else None
+        times = (
+            "more than the nothing that it costs" if ratio is None else f"{ratio:.2f} times as much"
+        )
         text += (
             f" It is the cheapest {of_equals}, by what was asked for ({asked.cheapest}); the next, "
-            f"{name_of(next_one)}, costs {ratio:.2f} times as much"
+            f"{name_of(next_one)}, costs {times}."
         )
         numbers |= {"next_cost": next_one[column], "ratio": ratio}
-        text += "."
     return Paragraph("cost", text, numbers)
 
 

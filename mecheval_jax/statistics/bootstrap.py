@@ -59,6 +59,11 @@ class Estimate:
         degrees = max(documents - 1.0, 1.0)
         return cls(float(values[0]), values[1:], documents, degrees=degrees)
 
+    @classmethod
+    def unknown(cls, resamples: int, documents: int) -> "Estimate":
+        """What cannot be told from a number of documents: NaN in every replicate."""
+        return cls(np.nan, np.full(resamples, np.nan), documents)
+
     @property
     def spread(self) -> float:
         """Standard deviation of the replicates that are known; NaN if none is."""
@@ -117,7 +122,7 @@ class Bootstrap:
         counted = [table.any(axis=0) for table in self._tables(present)]
         documents = int(sum(each.sum() for each in counted))
         if not documents:
-            return Estimate(np.nan, np.full(self.resamples, np.nan), 0)
+            return Estimate.unknown(self.resamples, 0)
         parts = (np.asarray(part, np.float64) for part in (numerator, denominator))
         totals = np.stack([np.where(present, part, 0.0) for part in parts])
         left_out = np.stack([np.bincount(self._unit, part) for part in totals])

@@ -129,6 +129,15 @@ def test_what_costs_the_same_is_not_cheaper():
     assert "costs the same" in text_of(nothing)
 
 
+def test_what_costs_nothing_has_no_ratio():
+    """Catches a traceback after all was trained: a division by the cost of the cheapest."""
+    by_state = dataclasses.replace(ASKED, cheapest="state")
+    found = advice_on(by_state, based={"state_bytes": 0}, mamba={"state_bytes": 512})
+    assert "mamba of width 64, costs more than the nothing that it costs." in text_of(found)
+    cost = next(each for each in found.paragraphs if each.topic == "cost")
+    assert (cost.numbers["next_cost"], cost.numbers["ratio"]) == (512, None)
+
+
 def test_nothing_is_recommended_that_does_not_beat_the_floors():
     """Catches the least bad model recommended."""
     found = advice_on(attention=choice_tables.LOST, based=choice_tables.LOST | {"accuracy": 0.24})

@@ -14,7 +14,8 @@ to 1 again, so that an old pair which still matches is read in full.
 pair, divided by the loss of the new value. A norm behind the reading can enlarge a small
 remainder, so that an erased pair may be recovered all the same. ``trace`` is about the answer
 without removal: the logit that the old value loses when its token is replaced, divided by the loss
-of the new value with its own token.
+of the new value with its own token. None of the three is known (NaN) of a model that surely loses
+nothing with the new pair.
 """
 
 from collections.abc import Iterator
@@ -90,16 +91,21 @@ def overwriting_rows(subject: Subject) -> Iterator[dict[str, Any]]:
         for name in ("new_probability", "old_probability"):
             yield row(name, bootstrap.mean(run[name], present), condition=condition)
     clean, new, both = (runs[name] for name in ("clean", "without_new", "without_both"))
-    change = (_length(new["read"] - both["read"]), _length(clean["read"] - new["read"]))
-    uncovered = bootstrap.ratio(*change, present)
     lost = Gap(clean["new_probability"], new["new_probability"], bootstrap)
+    uncovered = recovered = Estimate.unknown(evaluation.resamples, int(present.sum()))
     # A model that does not answer from the place has contributions there as well, of any sizes.
-    answers = lost.mean(present).interval(evaluation.confidence)[0] > SMALLEST_GAP
-    reading = reading_of(uncovered, evaluation.confidence) if answers else UNDECIDED
-    yield row("uncovered", uncovered, reading=reading)
-    gained = new["old_probability"] - both["old_probability"]
-    yield row("recovered", lost.share(gained, present))
+    if _is_lost(lost, present, evaluation.confidence):
+        change = (_length(new["read"] - both["read"]), _length(clean["read"] - new["read"]))
+        uncovered = bootstrap.ratio(*change, present)
+        recovered = lost.share(new["old_probability"] - both["old_probability"], present)
+    yield row("uncovered", uncovered, reading=reading_of(uncovered, evaluation.confidence))
+    yield row("recovered", recovered)
     yield row("trace", _trace(subject, batch, bootstrap)) | dict.fromkeys(place.cells())
+
+
+def _is_lost(lost: Gap, present: np.ndarray, confidence: float) -> bool:
+    """Whether the answer is surely lost, so that there are shares of the loss."""
+    return lost.mean(present).interval(confidence)[0] > SMALLEST_GAP
 
 
 def check_overwriting(subject: Subject) -> None:
@@ -167,16 +173,19 @@ def _trace(subject: Subject, batch: Batch, bootstrap: Bootstrap) -> Estimate:
     key = corruption_key(subject.evaluation.seed)
 
     @jax.jit
-    def lost(params: PyTree, batch: Batch, old: Batch) -> tuple[Array, Array]:
+    def logits(params: PyTree, batch: Batch, old: Batch) -> dict[str, tuple[Array, Array]]:
         question = Question(subject.model, params, batch)
         clean = question.run(batch.tokens)
 
-        def loss(role: str, wanted: Batch) -> Array:
+        def with_and_without(role: str, wanted: Batch) -> tuple[Array, Array]:
             changed = question.run(subject.task.corrupt(key, batch, role))
-            return (score(clean, wanted).logit - score(changed, wanted).logit)[:, 0]
+            return score(clean, wanted).logit[:, 0], score(changed, wanted).logit[:, 0]
 
-        return loss(OLD, old), loss("value", batch)
+        return {OLD: with_and_without(OLD, old), "value": with_and_without("value", batch)}
 
-    found = lost(subject.params, batch, _asking_old(batch))
-    above, under = (np.asarray(each) for each in found)
-    return bootstrap.ratio(above, under, np.asarray(batch.roles[OLD][:, 0] >= 0))
+    found = jax.device_get(logits(subject.params, batch, _asking_old(batch)))
+    present = np.asarray(batch.roles[OLD][:, 0] >= 0)
+    old, new = (Gap(*found[role], bootstrap) for role in (OLD, "value"))
+    if not _is_lost(new, present, subject.evaluation.confidence):
+        return Estimate.unknown(bootstrap.resamples, int(present.sum()))
+    return new.share(old.sizes, present)

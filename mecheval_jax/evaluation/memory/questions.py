@@ -13,9 +13,11 @@ from mecheval_jax.training.data import evaluation_batch
 
 
 def asked_pairs(subject: Subject, pairs: int, documents: int) -> Batch:
-    """Documents of the subject's task that ask for at least this many pairs, each written once.
+    """Documents of the subject's task that ask for at least this many pairs, each about another.
 
-    In documents of one's own a pair may be asked twice, and a question be about none.
+    Passes are written once where the task has several. A key that a task binds twice (forgetting
+    recall) is asked all the same: its last pair is meant. In documents of one's own a pair may be
+    asked twice, and a question be about none.
 
     Args:
         subject: Model and its task, which may ask fewer questions.

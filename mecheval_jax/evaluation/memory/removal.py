@@ -127,9 +127,13 @@ class Removed:
 
     @property
     def best(self) -> int:
-        """Index of the place at which the removal lowers the mean probability most."""
-        drop = np.where(self.present, self.clean - self.removed, 0)
-        return int((drop.sum(axis=1) / np.maximum(self.present.sum(axis=1), 1)).argmax())
+        """Index of the place at which the removal lowers the mean probability most.
+
+        A place that no document has is none, though removals at all others may raise it.
+        """
+        drop = np.where(self.present, self.clean - self.removed, 0).sum(axis=1)
+        counts = self.present.sum(axis=1)
+        return int(np.where(counts, drop / np.maximum(counts, 1), -np.inf).argmax())
 
 
 def memories(subject: Subject, only: tuple[str, ...] = MEMORIES) -> tuple[str, ...]:

@@ -89,7 +89,7 @@ def _check_axes(exact: Effects, estimate: Effects) -> None:
 def _correlation(measured: list[Estimate], estimated: list[Estimate]) -> Estimate:
     """Rank correlation over cells, for the documents and for every resample of them."""
     if len(measured) < 2:
-        return Estimate(np.nan, np.full(0, np.nan), 0)
+        return Estimate.unknown(0, 0)
     one, other = (
         np.stack([np.append(cell.value, cell.samples) for cell in cells], axis=1)
         for cells in (measured, estimated)

@@ -79,8 +79,7 @@ class Gap:
         weights = sizes if self.by_document else np.ones_like(sizes)
         smallest = 0.0 if self.by_document else SMALLEST_GAP
         if not (present.any() and (weights * sizes)[present].mean() > smallest):
-            nothing = np.full(self.bootstrap.resamples, np.nan)
-            return Estimate(np.nan, nothing, int(present.sum()))
+            return Estimate.unknown(self.bootstrap.resamples, int(present.sum()))
         return self.bootstrap.ratio(weights * changes, weights * sizes, present)
 
 

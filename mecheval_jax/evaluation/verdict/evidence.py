@@ -186,7 +186,8 @@ class Evidence:
         """Share of the gap that an exchange restores, or takes from the clean run."""
         restores = self.cells[index].direction == RESTORE
         share = gap.restored if restores else gap.taken
-        return share(self.patched[MEASURES.index(measure), index], self.present[index])
+        scores = self.patched[MEASURES.index(measure), index]
+        return share(np.where(np.isfinite(scores), scores, np.nan), self.present[index])
 
     def write(self, path: pathlib.Path) -> None:
         """Write ``evidence.npz``, which pooling reads."""

@@ -215,6 +215,7 @@ def _guard(evidence: Evidence, evaluation: EvaluationConfig, bootstrap: Bootstra
 def _told(evidence: Evidence) -> dict[str, int]:
     """Numbers of the sentence alone: documents that several runs share count once."""
     strange = ~np.isfinite(evidence.ends).all(axis=(0, 1))
+    strange |= ~(np.isfinite(evidence.patched) | ~evidence.present).all(axis=(0, 1))
     return {"documents": evidence.different, "not_finite": int(strange.sum())}
 
 

@@ -64,9 +64,7 @@ def test_a_model_that_has_learned_nothing(mixer):
     subject = dataclasses.replace(subject, params=new, batch=batch)
     by_metric = pd.DataFrame(overwriting_rows(subject)).set_index("metric")
     assert by_metric.loc["uncovered", "reading"] == "undecided"
-    assert by_metric.loc["recovered", "value"] is None or np.isnan(
-        float(by_metric.loc["recovered", "value"])
-    )
+    assert by_metric.loc[["uncovered", "recovered", "trace"], "value"].isna().all()
 
 
 def test_documents_without_an_old_value():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.memory.removal import MemoryPlace, find_memory, memories
+from mecheval_jax.evaluation.memory.removal import MemoryPlace, Removed, find_memory, memories
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.interventions.capture import capture, observe
 from mecheval_jax.interventions.patch import replace
@@ -27,6 +27,15 @@ def test_the_state_of_a_delta_rule_holds_the_pair_at_the_value():
     assert whole.places == (MemoryPlace("block_0/mixer/write", tokens=3),)
     assert set(np.asarray(whole.places[0].positions(where)).sum(axis=1)) == {2, 3}
     np.testing.assert_allclose(whole.removed[0], found.removed[found.best], atol=1e-3)
+
+
+def test_a_place_that_no_document_has_is_not_the_best():
+    """Catches an effect of 0 where nothing was removed, above all that were measured."""
+    places = tuple(MemoryPlace("block_0/mixer/write", offset) for offset in range(3))
+    removed = np.array([[0.0, 0.0], [0.4, 0.6], [0.3, 0.4]])
+    present = np.array([[False, False], [True, True], [True, False]])
+    clean = np.array([0.2, 0.3])
+    assert Removed(places, clean, removed, present).best == 2  # by the one document that has it
 
 
 def test_every_copy_of_a_pair_is_removed():

@@ -93,6 +93,14 @@ def test_logits_that_are_not_finite_are_named():
         verdict = judge(dataclasses.replace(GOOD, ends=ends), EVALUATION)
         assert verdict.verdict == "undecided"
         assert verdict.reason.startswith("documents whose logits are not finite: 1;")
+    # An exchange that overflows would count as no evidence against what it is to exclude.
+    patched, present = GOOD.patched.copy(), GOOD.present.copy()
+    patched[:, -1, 7] = np.nan, np.inf
+    verdict = judge(dataclasses.replace(GOOD, patched=patched), EVALUATION)
+    assert verdict.reason.startswith("documents whose logits are not finite: 1;")
+    present[-1, 7] = False
+    known = judge(dataclasses.replace(GOOD, patched=patched, present=present), EVALUATION)
+    assert known.verdict == judge(GOOD, EVALUATION).verdict
 
 
 def test_one_that_learned_is_no_population():
