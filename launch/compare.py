@@ -21,8 +21,11 @@ def main():
     """Run the program."""
     from mecheval_jax import comparison
     from mecheval_jax.console import say
+    from mecheval_jax.files import check_folder
     from mecheval_jax.reporting.terminal.comparison import show_comparison
 
+    if OUTPUT.value is not None:
+        check_folder(pathlib.Path(OUTPUT.value), "output")
     found = comparison.compare(WORKDIRS.value)
     show_comparison(found.rows, found.left_out)
     if OUTPUT.value is not None:

@@ -8,8 +8,11 @@ from absl import flags
 from mecheval_jax import command_line
 
 CONFIG = command_line.define_config()
+MOST_DOCUMENTS = 10_000
+"""Most documents that are printed: all are drawn at once, and nobody reads more."""
+
 SPLIT = flags.DEFINE_string("split", "train", "Split: train, dev or test.")
-COUNT = flags.DEFINE_integer("count", 5, "Documents to print.", lower_bound=1)
+COUNT = flags.DEFINE_integer("count", 5, "Documents to print.", 1, MOST_DOCUMENTS)
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the documents.", 0, 2**32 - 1)
 flags.mark_flag_as_required("config")
 

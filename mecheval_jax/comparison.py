@@ -26,7 +26,7 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.transparency import Concentration, concentration
 from mecheval_jax.evaluation.verdict.readings import has_learned
 from mecheval_jax.experiment import Experiment, documents_asked
-from mecheval_jax.files import damaged, make_workdir, write_table, write_text
+from mecheval_jax.files import damaged, make_folder, write_table, write_text
 from mecheval_jax.forms import mismatch
 from mecheval_jax.reporting.numbers import MISSING, number, percent
 from mecheval_jax.reporting.table import Column, Table, with_ends
@@ -185,7 +185,7 @@ def write(found: Comparison, output: str | os.PathLike) -> None:
     from mecheval_jax.reporting.html.page import render
 
     folder = pathlib.Path(output)
-    make_workdir(folder)
+    make_folder(folder, "output")
     write_table(folder / "comparison.csv", pd.DataFrame(found.rows, columns=COLUMNS))
     left_out = pd.DataFrame(found.left_out.items(), columns=["folder", "reason"])
     write_table(folder / "left_out.csv", left_out)

@@ -52,6 +52,17 @@ def make_folder(path: pathlib.Path, what: str = "folder") -> None:
         raise UserError(f"{what} {path} cannot be made: {why}") from None
 
 
+def check_folder(path: pathlib.Path, what: str = "folder") -> None:
+    """Refuse a folder that could not be made where a file stands, before there is anything for it.
+
+    Raises:
+        UserError: If the path, or a part of it, is a file; `what` names it in the message.
+    """
+    there = next(part for part in (path, *path.absolute().parents) if os.path.lexists(part))
+    if not there.is_dir():
+        raise UserError(f"{what} {path} cannot be made: {there} is no folder")
+
+
 def make_workdir(path: pathlib.Path) -> None:
     """Make a folder of a program's results, unless it is there; as `make_folder`."""
     make_folder(path, "workdir")

@@ -167,8 +167,11 @@ def check(names: Collection[str], subject: Subject, options: AnalysesConfig) -> 
         UserError: If one is not possible.
     """
     for name in names:
-        if name in CHECKS:
-            CHECKS[name](subject, options)
+        try:
+            if name in CHECKS:
+                CHECKS[name](subject, options)
+        except UserError as error:
+            raise UserError(f"the analysis {name} is not possible: {error}") from None
 
 
 ANALYSES: dict[str, Callable[[Subject, AnalysesConfig, Sites], Tables]] = {

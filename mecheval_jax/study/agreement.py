@@ -6,8 +6,9 @@ from typing import Any
 import pandas as pd
 
 from mecheval_jax.study.cells import StudyCells
+from mecheval_jax.study.claims import UNTRIED, Claim
 from mecheval_jax.study.published.tables import CELL, published
-from mecheval_jax.study.quantities import UNTRIED, Claim, Quantity
+from mecheval_jax.study.quantities import Quantity
 
 COLUMNS = (
     "source", *CELL, "published", "accuracy", "low", "high", "predicted_low", "predicted_high",

@@ -28,14 +28,11 @@ import pandas as pd
 from mecheval_jax.errors import counted
 from mecheval_jax.statistics.false_discovery import holm
 from mecheval_jax.study.cells import StudyCells
-from mecheval_jax.study.quantities import UNTRIED, Claim, widths_of, with_interval
+from mecheval_jax.study.claims import ERROR_RATE, Claim, waits_for_rates, widths_of, with_interval
 
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
 UNDECIDED, NOT_RUN = "undecided", "not run"
 VERDICTS = (REPRODUCED, NOT_REPRODUCED, UNDECIDED, NOT_RUN)
-
-ERROR_RATE = 0.05
-"""Chance of one or more wrong judgements among all findings."""
 
 SHOWN = 6
 """Most things left out that a finding names; the others are counted."""
@@ -123,8 +120,7 @@ class Judgement:
     @property
     def waits_for_rates(self) -> bool:
         """Whether its open claims are open since another learning rate may do better."""
-        open_claims = [one for one in self.evidence if one.runs and one.if_false > ERROR_RATE]
-        return bool(open_claims) and all(one.note == UNTRIED for one in open_claims)
+        return waits_for_rates(one for one in self.evidence if one.runs)
 
     @property
     def row(self) -> dict[str, Any]:

@@ -18,12 +18,12 @@ from mecheval_jax.study.agreement import (
     ONE_RUN,
     TOO_WIDE,
 )
+from mecheval_jax.study.claims import ERROR_RATE, Claim, with_interval
 from mecheval_jax.study.coverage import HEADS as COVERAGE_HEADS
 from mecheval_jax.study.coverage import Coverage
 from mecheval_jax.study.findings.margins import ACCURACY, ATTRIBUTION
-from mecheval_jax.study.judgement import ERROR_RATE, NOT_RUN, UNDECIDED, VERDICTS, Judgement
+from mecheval_jax.study.judgement import NOT_RUN, UNDECIDED, VERDICTS, Judgement
 from mecheval_jax.study.measured import HIGH_ABOVE, answering, failures
-from mecheval_jax.study.quantities import Claim, with_interval
 from mecheval_jax.study.run_table import SEVERAL, name_of, run_lines, success_lines
 from mecheval_jax.study.tables import has_shares
 

@@ -1,4 +1,4 @@
-"""Quantities in findings, with their replicates, and claims about them.
+"""Quantities in findings, with their replicates, and the claims that these support.
 
 A mean over runs has replicates of Student's law: two or three runs hardly say how far seeds lie
 apart, and replicates that were drawn among them would be certain of what two runs agree in by
@@ -23,59 +23,19 @@ failures`), which two or three seeds hardly show and no law around their mean fo
 import dataclasses
 import math
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from mecheval_jax.statistics.intervals import Interval, percentile_interval, variance_of_answers
 from mecheval_jax.statistics.moderated import UNKNOWN, Prior
 from mecheval_jax.statistics.student import quantile, spread_evenly, tail
+from mecheval_jax.study.claims import UNTRIED, Claim, all_of
 
 RESAMPLES = 20_000
 CONFIDENCE = 0.95
 WIDEST = 0.3
 """Width above which a prediction interval supports nothing by holding a published number."""
-
-UNTRIED = "another learning rate may do better"
-"""Note on a claim that is open because a cell was run at one learning rate, or one was ahead."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Claim:
-    """A statement about numbers, with the support of the replicates.
-
-    Attributes:
-        text: The statement.
-        part: Part of the finding to which the claim belongs.
-        estimate: Our value of the number in the statement.
-        interval: Interval of the estimate.
-        if_false: p-value of the hypothesis that the statement is false; a small one supports it.
-        if_true: p-value of the hypothesis that it is true; a small one contradicts it.
-        runs: Number of runs that it rests on; 0 if there are none, and nothing is known.
-        published: The study's value of the same number; None if it shows none.
-        note: What a reader should know of the estimate; empty if nothing.
-        fewest: Number of runs of the cell that has fewest, of those that are compared.
-        widths: Widths of the models that it rests on.
-    """
-
-    text: str
-    part: str = ""
-    estimate: float = math.nan
-    interval: Interval = (math.nan, math.nan)
-    if_false: float = 1.0
-    if_true: float = 1.0
-    runs: int = 0
-    published: Interval | None = None
-    note: str = ""
-    fewest: int = 0
-    widths: frozenset[int] = frozenset()
-
-    @property
-    def published_text(self) -> str:
-        """The published number, or the range of published runs; empty if there is none."""
-        if self.published is None:
-            return ""
-        return " to ".join(dict.fromkeys(f"{end:.3f}" for end in self.published))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -249,48 +209,6 @@ def _tail(samples: np.ndarray, bound: float, sign: int, degrees: float) -> float
     return min(smallest, tail(sign * (float(middle) - bound) / spread, degrees))
 
 
-def all_of(text: str, claims: Iterable[Claim]) -> Claim:
-    """Several claims that must hold together, as one: as well supported as the weakest of them."""
-    claims = list(claims)
-    known = [claim for claim in claims if claim.runs]
-    if len(known) < len(claims) or not known:
-        return Claim(text, claims[0].part if claims else "")
-    weakest = max(known, key=lambda claim: (claim.if_false, -claim.if_true))
-    against = min(known, key=lambda claim: claim.if_true)
-    return dataclasses.replace(
-        weakest,
-        text=text,
-        if_true=min(1.0, len(known) * against.if_true),
-        note=weakest.note if against.if_true == weakest.if_true else "",
-        widths=widths_of(known),
-    )
-
-
-def any_of(text: str, part: str, claims: Iterable[Claim]) -> Claim:
-    """Several claims of which at least one must hold.
-
-    Those that are known can support the statement. It is contradicted only if all are known, since
-    any other may hold.
-    """
-    claims = list(claims)
-    known = [claim for claim in claims if claim.runs]
-    if not known:
-        return Claim(text, part)
-    strongest = min(known, key=lambda claim: (claim.if_false, -claim.if_true))
-    return dataclasses.replace(
-        strongest,
-        text=f"{text}: {strongest.text}",
-        part=part,
-        if_false=min(1.0, len(known) * strongest.if_false),
-        if_true=max(claim.if_true for claim in claims),
-    )
-
-
-def widths_of(claims: Iterable[Claim]) -> frozenset[int]:
-    """Widths of the models that claims rest on."""
-    return frozenset().union(*(claim.widths for claim in claims))
-
-
 def share(
     name: str,
     right: Sequence[float],
@@ -387,8 +305,3 @@ def _between(values: np.ndarray, prior: Prior) -> tuple[float, float]:
 def _draw(name: str) -> np.random.Generator:
     """Random numbers of a quantity, which do not depend on other quantities."""
     return np.random.default_rng(zlib.crc32(name.encode()))
-
-
-def with_interval(value: float, low: float, high: float) -> str:
-    """A quantity with its interval, as pages on findings have it: ``0.910 [0.875, 0.939]``."""
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]"

@@ -240,7 +240,7 @@ def test_what_the_config_tells_is_refused_first(name, mixer, options, evaluation
     """Catches what model and options alone forbid, found when other analyses were measured."""
     settings = dataclasses.replace(planted.EVALUATION, **evaluation)
     subject = planted.lively_subject(mixer, settings)
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=f"the analysis {name} is not possible: .*{message}"):
         analyses.check([name], subject, AnalysesConfig(**options))
     possible = planted.lively_subject("gla", planted.EVALUATION)
     analyses.check(["circuits", "components", "probes", "subspaces"], possible, AnalysesConfig())

@@ -6,9 +6,9 @@ import json
 import pytest
 
 from mecheval_jax.study.cells import StudyCells
+from mecheval_jax.study.claims import UNTRIED, Claim
 from mecheval_jax.study.findings.every import FINDINGS
 from mecheval_jax.study.judgement import Finding, findings_json, findings_table, judge
-from mecheval_jax.study.quantities import UNTRIED, Claim
 from tests.support.study_world import changed, world
 
 ATTENTION = {"task": "AR", "layers": 2, "mixer": "attention"}

@@ -7,16 +7,7 @@ import numpy as np
 import pytest
 
 from mecheval_jax.statistics.moderated import Prior
-from mecheval_jax.study.quantities import (
-    RESAMPLES,
-    Claim,
-    Quantity,
-    all_of,
-    any_of,
-    mean,
-    one,
-    share,
-)
+from mecheval_jax.study.quantities import RESAMPLES, Quantity, mean, one, share
 
 LIKE_ALL = Prior(1e-4, 20.0)
 """What other cells suggest where seeds lie close together."""
@@ -200,21 +191,6 @@ def test_published_numbers_are_combined_as_ours():
     assert other.above(0).published_text == "0.100"
     assert (ours - Quantity("unknown")).above(0).published_text == ""
     assert (ours + Quantity("range", published=(0.2, 0.4))).above(0).published_text == ""
-
-
-def test_together_and_any():
-    """Catches any taken for all, and many chances that are not paid for."""
-    good = Claim("good", if_false=0.01, if_true=0.99, runs=1)
-    bad = Claim("bad", if_false=0.99, if_true=0.01, runs=1)
-    unknown = Claim("unknown")
-    assert all_of("", [good, bad]).if_false == 0.99
-    assert all_of("", [good, bad]).if_true == 0.02
-    assert all_of("", [good, unknown]).runs == 0
-    assert any_of("", "", [good, bad, unknown]).if_false == 0.02
-    assert any_of("", "", [good, bad]).if_true == 0.99
-    assert any_of("", "", [bad, bad]).if_true == bad.if_true
-    assert any_of("", "", [bad, unknown]).if_true == 1  # what was not run may hold
-    assert any_of("", "", [unknown]).runs == 0
 
 
 @pytest.mark.parametrize(("bound", "sign"), [(0.95, 1), (0.05, -1)])

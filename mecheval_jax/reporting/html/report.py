@@ -9,7 +9,7 @@ from typing import Any
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import documents_asked
-from mecheval_jax.files import make_folder, write_text
+from mecheval_jax.files import check_folder, make_folder, write_text
 from mecheval_jax.reporting.html import reading
 from mecheval_jax.reporting.html.comparison import comparison
 from mecheval_jax.reporting.html.page import render
@@ -51,6 +51,8 @@ def write(workdirs: Sequence[str], output: str | None = None) -> pathlib.Path:
         raise UserError("no run to report: give a workdir")
     if len(given) == 1 and output is None and SweepFolder(given[0]).sweep.exists():
         return _write_sweep(SweepFolder(given[0]))
+    if output is not None:
+        check_folder(pathlib.Path(output), "output")
     # The runs that can be read, and a place for the report.
     left_out, folders = LeftOut(), list[RunFolder]()
     for path in given:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from mecheval_jax.study.cells import StudyCells
+from mecheval_jax.study.claims import Claim, all_of, any_of
 from mecheval_jax.study.findings.margins import (
     ACCURACY,
     ATTRIBUTION,
@@ -15,7 +16,7 @@ from mecheval_jax.study.findings.margins import (
 from mecheval_jax.study.findings.treecall import EASY, LARGE, MEDIUM
 from mecheval_jax.study.judgement import finding
 from mecheval_jax.study.published.tables import WIDTHS
-from mecheval_jax.study.quantities import Claim, Quantity, all_of, any_of
+from mecheval_jax.study.quantities import Quantity
 from mecheval_jax.study.results import CONVOLVED, READ
 
 REVERSE = "AR reverse"

@@ -7,6 +7,7 @@ import pandas as pd
 
 from mecheval_jax.site_path import SitePath
 from mecheval_jax.study.cells import StudyCells
+from mecheval_jax.study.claims import Claim, all_of, any_of
 from mecheval_jax.study.findings.margins import (
     ACCURACY,
     ATTRIBUTION,
@@ -18,7 +19,7 @@ from mecheval_jax.study.findings.margins import (
 from mecheval_jax.study.judgement import finding
 from mecheval_jax.study.measured import at_shared_widths
 from mecheval_jax.study.published.tables import WIDTHS, published_gain_by_positions
-from mecheval_jax.study.quantities import Claim, Quantity, all_of, any_of
+from mecheval_jax.study.quantities import Quantity
 from mecheval_jax.study.results import INPUT, column_of
 
 OPTION_OF_TAPS = {2: "d_conv=2", 3: "d_conv=3", 4: ""}

@@ -11,6 +11,7 @@ import operator
 from collections.abc import Iterator
 
 from mecheval_jax.study.cells import StudyCells
+from mecheval_jax.study.claims import Claim, any_of
 from mecheval_jax.study.findings.margins import (
     ACCURACY,
     ATTRIBUTION,
@@ -26,7 +27,7 @@ from mecheval_jax.study.findings.margins import (
 from mecheval_jax.study.judgement import finding
 from mecheval_jax.study.measured import at_shared_widths
 from mecheval_jax.study.published.tables import WIDTHS
-from mecheval_jax.study.quantities import Claim, Quantity, any_of
+from mecheval_jax.study.quantities import Quantity
 
 EASY, LARGE, MEDIUM = "ATR L=5 S=20", "ATR L=5 S=8192", "ATR L=10 S=20"
 HELD_OUT, SIBLINGS = "ATR held-out", "ATR siblings"
