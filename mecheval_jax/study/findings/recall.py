@@ -90,7 +90,8 @@ def inductive_runs(cells: StudyCells) -> Iterator[Claim]:
 
 @finding(6, "Every run of Mamba and Hyena that learns holds nothing at the value token before "
          "layer 1; the best have all of it at the query, weaker ones trade it for the key, and "
-         "both together are 1 at most", "mamba at the value", "the best mamba")  # fmt: skip
+         "both together are 1 at most",
+         "mamba at the value", "hyena at the value", "the best mamba")  # fmt: skip
 def direct_runs(cells: StudyCells) -> Iterator[Claim]:
     """Restored shares of every run at the input of layer 1, and of the best run."""
     for mixer in ("mamba", "hyena"):

@@ -118,6 +118,15 @@ def test_what_is_as_the_study_says_or_better_contradicts_nothing(number, better)
     assert verdicts(better(world(seeds=4)), [one])[number] != "not reproduced"
 
 
+@pytest.mark.parametrize("mixer", ["mamba", "hyena"])
+def test_every_architecture_that_is_named_has_to_be_run(mixer):
+    """Catches direct retrieval of Mamba and Hyena that the runs of one of them reproduce."""
+    (direct,) = (one for one in FINDINGS if one.number == 6)
+    table = world()
+    assert verdicts(table, [direct])[6] == "reproduced"
+    assert verdicts(table[table["mixer"] != mixer], [direct])[6] == "undecided"
+
+
 def test_gains_by_positions_are_those_of_one_comparison():
     """Catches accuracies of two grids of learning rates whose difference is called published."""
     (finding,) = [one for one in FINDINGS if one.number == 14]
