@@ -103,7 +103,8 @@ def fit_codes(
     """Fit a regression onto codes, unit vectors of the classes, for every site and labelling.
 
     Other arguments are those of `fit_classifiers`. The predicted class is that of the nearest code,
-    and minima are those of the penalised mean squared error.
+    and minima are those of the penalised mean squared error. The penalty is no smaller than `NOISE`
+    times the trace of the features' covariance.
     """
 
     def at_site(x: Array, share: Array) -> tuple[Array, Array]:
