@@ -56,7 +56,7 @@ def run(
     if isinstance(batch, Batch) and positions is None:
         positions = batch.query_positions
     check_positions(positions, tokens.shape[1])
-    with own_parameters():
+    with own_parameters(model, params):
         variables = _variables(model, params, interventions)
         return model.apply(variables, tokens, positions, skip_unread=skip_unread)
 
@@ -128,7 +128,7 @@ def _observe(
     *arguments: Array | None,
     **options: Any,
 ) -> tuple[Array, Activations]:
-    with own_parameters():
+    with own_parameters(model, params):
         variables = _variables(model, params, interventions)
         return apply_captured(model, variables, *arguments, **options)
 

@@ -5,21 +5,23 @@ where parameters are another model's.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import flax.errors
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict
 
-from mecheval_jax.array_types import ARRAYS, Array, Int
+from mecheval_jax.array_types import ARRAYS, Array, Int, PyTree
 from mecheval_jax.errors import UserError, expect, shown
-from mecheval_jax.models.language_model import LanguageModel
+from mecheval_jax.models.language_model import LanguageModel, parameter_shapes
 from mecheval_jax.tasks.base import Batch
 
 NOT_OWN = (
     flax.errors.ApplyScopeInvalidVariablesStructureError,
+    flax.errors.ApplyScopeInvalidVariablesTypeError,
     flax.errors.ScopeCollectionNotFound,
     flax.errors.ScopeParamNotFoundError,
     flax.errors.ScopeParamShapeError,
@@ -44,10 +46,11 @@ def tokens_of(
             f"the tokens are {tokens.dtype}{list(tokens.shape)}: they must be whole numbers, "
             "[documents, length]"
         )
-    if not tokens.shape[1]:
+    if not tokens.size:
+        lacks = "the documents are empty" if len(tokens) else "there are no documents"
         raise UserError(
-            f"the tokens are {tokens.dtype}{list(tokens.shape)}: the documents are empty, where a "
-            "model reads at least one token of each"
+            f"the tokens are {tokens.dtype}{list(tokens.shape)}: {lacks}, where a model reads at "
+            "least one token of each of at least one"
         )
     _check_range("tokens", tokens, "the model's vocabulary has", model.config.vocabulary_size)
     return tokens
@@ -85,16 +88,28 @@ def _check_range(what: str, numbers: Int[Array, "..."], where: str, count: int) 
 
 
 @contextlib.contextmanager
-def own_parameters() -> Iterator[None]:
+def own_parameters(model: LanguageModel, params: PyTree) -> Iterator[None]:
     """Where a model is applied to parameters.
+
+    Flax itself finds those that are missing or have another shape, and takes no notice of others:
+    of a model with more layers it would use the first ones.
 
     Raises:
         UserError: If they are not those of the model.
     """
+    refused = "the params are not those of this model, as Run.params are"
+    if not isinstance(params, Mapping):
+        raise UserError(f"{refused}: they are {shown(params, 44)}, of type {type(params).__name__}")
+    if extra := sorted(_paths(params) - _paths(parameter_shapes(model.config))):
+        more = f" and {len(extra) - 3} others" * (len(extra) > 3)
+        raise UserError(f"{refused}: it has no {', '.join(extra[:3])}{more}")
     try:
         yield
     except NOT_OWN as error:
         said = str(error).partition(" (https:")[0].splitlines()[0]
-        raise UserError(
-            f"the params are not those of this model, as Run.params are: {said}"
-        ) from None
+        raise UserError(f"{refused}: {said}") from None
+
+
+def _paths(params: PyTree) -> set[str]:
+    """Paths of all parameters of a tree."""
+    return {"/".join(map(str, path)) for path in flatten_dict(params)}

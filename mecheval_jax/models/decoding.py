@@ -55,7 +55,7 @@ def greedy(
         return carry, carry[1]
 
     # The last token that is generated is not read, so the state needs one token less.
-    with own_parameters():
+    with own_parameters(model, params):
         state = model.apply(variables, batch, length + count - 1, method="initial_state")
         state, guesses = jax.lax.scan(guess, state, tokens.T)
     _, others = jax.lax.scan(generate, (state, guesses[-1]), length=count - 1)

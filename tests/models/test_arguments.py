@@ -34,6 +34,13 @@ def test_documents_without_tokens(attention):
         run(attention.model, attention.params, jnp.zeros((2, 0), jnp.int32))
 
 
+def test_no_documents(attention):
+    """Catches a division by their number inside a mixer."""
+    for call in (run, lambda *given: greedy(*given, 1)):
+        with pytest.raises(UserError, match=r"the tokens are int32\[0, 3\]: there are no documents"):
+            call(attention.model, attention.params, jnp.zeros((0, 3), jnp.int32))
+
+
 @pytest.mark.parametrize("wrong", [0, 3.0, "3", True, None])
 def test_counts_that_are_none(wrong):
     """Catches a number that fails where an array gets its shape."""
@@ -43,9 +50,12 @@ def test_counts_that_are_none(wrong):
 
 
 def test_parameters_of_another_model(attention):
-    """Catches a message about scopes, and a nested copy of the parameters."""
+    """Catches a message about scopes, and a nested copy or the first layers of parameters."""
     model, params, tokens = attention.model, attention.params, attention.tokens
-    for wrong in ({}, {"params": params}, jax.tree.map(lambda leaf: leaf[:1], params)):
+    layer = params["block_0"]
+    more = ({**params, "block_2": layer}, {**params, "block_0": {**layer, "gate": jnp.zeros(2)}})
+    shaped = ({}, {"params": params}, {**params, 3: {}}, jax.tree.map(lambda leaf: leaf[:1], params))
+    for wrong in (None, [params], *more, *shaped):
         with pytest.raises(UserError, match="the params are not those of this model"):
             run(model, wrong, tokens)
         with pytest.raises(UserError, match="the params are not those of this model"):
