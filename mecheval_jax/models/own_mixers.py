@@ -69,18 +69,20 @@ _passed: set[str] = set()
 
 
 def check_own_mixers(config: ModelConfig) -> None:
-    """Check the mixers of a model that are not this package's, one of each class.
+    """Check the mixers of a model that are not this package's.
+
+    Layers whose mixers are equal are tried once; options may differ by layer, and a class that has
+    the field `layer` may do in one what it does in no other.
 
     Raises:
         UserError: If one does not keep what a mixer promises; the message names it, and what.
     """
-    mixers = [config.build_mixer(layer) for layer in reversed(range(config.layers))]
-    first_of_class = {type(mixer): mixer for mixer in mixers if not is_built_in(type(mixer))}
     length = min(LENGTH, config.max_length)
-    for kind, mixer in first_of_class.items():
-        name = f"{kind.__module__}:{kind.__name__}"
-        if (case := f"{name} {mixer} {config.width} {length}") not in _passed:
-            check_mixer(mixer, config.width, length, f"model.mixer {name!r}")
+    for layer, mixer in enumerate(map(config.build_mixer, range(config.layers))):
+        name = f"{type(mixer).__module__}:{type(mixer).__name__}"
+        case = f"{name} {mixer} {config.width} {length}"
+        if case not in _passed and not is_built_in(type(mixer)):
+            check_mixer(mixer, config.width, length, f"model.mixer {name!r} (layer {layer})")
             _passed.add(case)
 
 
@@ -230,9 +232,11 @@ class _Tried:
     def check_sites(self) -> None:
         """Sites have the axes of documents and tokens, and later tokens go on from a state."""
         for path, live in self.seen.items():
-            if live.shape[:2] != self.x.shape[:2]:
+            is_array = isinstance(live, jax.Array)
+            if not is_array or live.shape[:2] != self.x.shape[:2]:
+                found = list(live.shape) if is_array else f"a {type(live).__name__}"
                 self._fail(
-                    f"the site {path!r} is {list(live.shape)} for inputs {list(self.x.shape)}: "
+                    f"the site {path!r} is {found} for inputs {list(self.x.shape)}: "
                     "sites are [batch, length, ...]"
                 )
         for path, state in self.seen.items():
@@ -249,8 +253,9 @@ class _Tried:
                 self._fail(
                     f"local_reach() names {site!r}: its sites are {', '.join(self.seen) or 'none'}"
                 )
-        # Weights over the tokens, as attention has them, are no values of a token.
-        weights = [path for path, live in self.seen.items() if live.shape[1] in live.shape[2:]]
+        if self.x.shape[1] < 3:  # too few tokens to change one that others follow
+            return
+        weights = self._weights()
         held = [path for path in self.seen if path in declared or is_state(path)]
         values = {f"{path}/value": self.seen[path] for path in held}
 
@@ -260,6 +265,21 @@ class _Tried:
 
         if wrong := wrong_reach(declared, activations, self.x):
             self._fail(wrong)
+
+    def _weights(self) -> set[str]:
+        """Sites that are weights over the tokens, as attention has them: no values of a token.
+
+        One of their axes is as long as the documents, and is so of shorter ones as well; that of a
+        site with as many channels as there are tokens is not.
+        """
+        fewer = self.x[:, 1:]
+        _, seen = self._own(lambda: jax.eval_shape(self._run, self.params, fewer, {}))
+        lengths = (self.x.shape[1], fewer.shape[1])
+        return {
+            path
+            for path, live in seen.items()
+            if lengths in zip(self.seen[path].shape[2:], live.shape[2:], strict=False)
+        }
 
     def _check_state(self, path: str, state: Array) -> None:
         token = (state.shape[1] - 1) // 2

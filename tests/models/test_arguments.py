@@ -37,7 +37,9 @@ def test_documents_without_tokens(attention):
 def test_no_documents(attention):
     """Catches a division by their number inside a mixer."""
     for call in (run, lambda *given: greedy(*given, 1)):
-        with pytest.raises(UserError, match=r"the tokens are int32\[0, 3\]: there are no documents"):
+        with pytest.raises(
+            UserError, match=r"the tokens are int32\[0, 3\]: there are no documents"
+        ):
             call(attention.model, attention.params, jnp.zeros((0, 3), jnp.int32))
 
 
@@ -54,7 +56,12 @@ def test_parameters_of_another_model(attention):
     model, params, tokens = attention.model, attention.params, attention.tokens
     layer = params["block_0"]
     more = ({**params, "block_2": layer}, {**params, "block_0": {**layer, "gate": jnp.zeros(2)}})
-    shaped = ({}, {"params": params}, {**params, 3: {}}, jax.tree.map(lambda leaf: leaf[:1], params))
+    shaped = (
+        {},
+        {"params": params},
+        {**params, 3: {}},
+        jax.tree.map(lambda leaf: leaf[:1], params),
+    )
     for wrong in (None, [params], *more, *shaped):
         with pytest.raises(UserError, match="the params are not those of this model"):
             run(model, wrong, tokens)

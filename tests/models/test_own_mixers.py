@@ -237,6 +237,49 @@ class LargeLasting(Lasting):
         return 1e-6 * super().states(1e6 * write)
 
 
+class Paired(Fading):
+    def states(self, write):
+        return self.state((super().states(write), write))[0]
+
+
+class Layered(Fading):
+    """Breaks its promise in the second layer alone."""
+
+    layer: int = 0
+
+    def decayed(self, past):
+        return (0.5 if self.layer == 0 else 0.4) * past
+
+
+class Optional(Fading):
+    """The same where an option says so."""
+
+    decay: float = 0.5
+
+    def decayed(self, past):
+        return self.decay * past
+
+
+class Weighing(nn.Module):
+    """A mean of all tokens by weights at a site, as attention has them, with a hidden shift."""
+
+    width: int
+    reach: int = 1
+
+    def setup(self):
+        self.shifted, self.weights = Site(), Site()
+
+    def local_reach(self):
+        return {"shifted": self.reach}
+
+    def __call__(self, x, positions=None):
+        shifted = self.shifted(jnp.pad(x, ((0, 0), (1, 0), (0, 0)))[:, :-1])
+        causal = jnp.tril(jnp.ones((x.shape[1], x.shape[1])))
+        causal /= causal.sum(axis=1, keepdims=True)
+        weights = self.weights(jnp.broadcast_to(causal, (len(x), *causal.shape)))
+        return at_positions(weights @ shifted, positions)
+
+
 class Bare(nn.Module):
     """No sites, no recurrent form, and nothing to learn."""
 
@@ -251,6 +294,16 @@ def test_a_mixer_that_keeps_all_promises():
     check_mixer(Large(WIDTH), WIDTH)
     check_mixer(Forgetting(WIDTH), WIDTH)
     check_mixer(Limited(WIDTH), WIDTH)
+
+
+def test_as_many_channels_as_tokens():
+    """Catches sites that count as attention's weights, and are not looked at, by chance."""
+    with pytest.raises(UserError, match="'shifted' mixes 1 earlier tokens"):
+        check_mixer(Declared(16, {}), 16, 16)
+    with pytest.raises(UserError, match="says that 'shifted' mixes 2 earlier tokens"):
+        check_mixer(Weighing(16, 2), 16, 16)
+    for length in (15, 16):
+        check_mixer(Weighing(16), 16, length)
 
 
 @pytest.mark.parametrize("length", [1, 2])
@@ -272,6 +325,7 @@ def test_documents_of_a_token_or_two(length):
         (Twice, "theirs: .*the site write is called 2 times"),
         (Talking, "theirs: TypeError: .*step\\(state, x_t\\) -> \\(state, y_t\\)"),
         (Dividing, "theirs: (TypeCheckError|gives .* at positions)"),
+        (Paired, "theirs: (.*TypeCheckError|the site 'state' is a tuple for inputs .*sites are)"),
         (Flat, r"theirs: the site 'state' is \[2\] .*sites are \[batch, length"),
         (Failing, r"theirs: test_own_mixers.py, line \d+: TypeError: "),
         (Silent, "theirs: not causal: its outputs up to token 0 change"),
@@ -332,6 +386,15 @@ def test_it_is_tried_once_and_built_in_ones_never(monkeypatch):
     for mixer in ("mamba", f"{__name__}:Fading", f"{__name__}:Fading,attention"):
         check_own_mixers(ModelConfig(mixer, **shape))
     assert tried == [Fading(WIDTH)]
+
+
+@pytest.mark.parametrize("options", [{}, {"decay": [0.5, 0.4]}])
+def test_each_layer_that_differs_is_tried(options):
+    """Catches a mixer that is tried as it is in the first layer, and trained in others."""
+    mixer = f"{__name__}:{'Optional' if options else 'Layered'}"
+    shape = {"layers": 2, "width": WIDTH, "vocabulary_size": 9, "max_length": 16}
+    with pytest.raises(UserError, match=r"\(layer 1\): step gives another output"):
+        check_own_mixers(ModelConfig(mixer, **shape, mixer_options=options))
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
