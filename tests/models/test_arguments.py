@@ -37,9 +37,7 @@ def test_documents_without_tokens(attention):
 def test_no_documents(attention):
     """Catches a division by their number inside a mixer."""
     for call in (run, lambda *given: greedy(*given, 1)):
-        with pytest.raises(
-            UserError, match=r"the tokens are int32\[0, 3\]: there are no documents"
-        ):
+        with pytest.raises(UserError, match=r"int32\[0, 3\]: there are no documents"):
             call(attention.model, attention.params, jnp.zeros((0, 3), jnp.int32))
 
 
