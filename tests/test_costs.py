@@ -73,8 +73,8 @@ def test_a_table_that_was_removed_is_measured_again(tmp_path):
 
 def test_a_mixer_that_is_broken(tmp_path):
     """Catches a traceback of a user's own mixer, and a folder that was made for nothing."""
-    mixers = ["based", "tests.models.test_own_mixers:Failing"]
-    with pytest.raises(UserError, match=r"model\.mixer 'tests.*:Failing': "):
+    mixers = ["based", "tests.support.broken_mixers:Failing"]
+    with pytest.raises(UserError, match=r"model\.mixer 'tests.*:Failing' \(layer 0\): "):
         costs.measure(SMALL, mixers, tmp_path / "new", CostOptions(lengths=(8,)))
     assert not (tmp_path / "new").exists()
 

@@ -123,8 +123,8 @@ def test_runs_that_cannot_be_are_refused_before_a_plan(asked, tmp_path, monkeypa
 def test_a_mixer_that_is_broken_is_refused_before_a_plan(asked, tmp_path, monkeypatch):
     """Catches a traceback from the first measurement for a user's own mixer."""
     monkeypatch.setattr(opening, "measure_steps", None)
-    mixers = ("based", "tests.models.test_own_mixers:Failing")
-    with pytest.raises(UserError, match=r"model\.mixer 'tests.*:Failing': "):
+    mixers = ("based", "tests.support.broken_mixers:Failing")
+    with pytest.raises(UserError, match=r"model\.mixer 'tests.*:Failing' \(layer 0\): "):
         run.choose_architecture(dataclasses.replace(asked, mixers=mixers), tmp_path / "new")
 
 

@@ -13,9 +13,9 @@ from tests.support import small
 @pytest.mark.parametrize(
     ("mixer", "available", "message"),
     [
-        ("tests.models.test_own_mixers:Fading", 2**40, None),
-        ("tests.models.test_own_mixers:Foreseeing", 2**40, "Foreseeing.* not causal"),
-        ("tests.models.test_own_mixers:Foreseeing", 2**10, "this takes at least"),
+        ("tests.support.broken_mixers:Fading", 2**40, None),
+        ("tests.support.broken_mixers:Foreseeing", 2**40, "Foreseeing.* not causal"),
+        ("tests.support.broken_mixers:Foreseeing", 2**10, "this takes at least"),
     ],
 )
 def test_memory_and_mixers_are_checked(mixer, available, message, monkeypatch):
