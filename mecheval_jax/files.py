@@ -63,6 +63,17 @@ def check_folder(path: pathlib.Path, what: str = "folder") -> None:
         raise UserError(f"{what} {path} cannot be made: {there} is no folder")
 
 
+def check_file(path: pathlib.Path) -> None:
+    """Refuse a file that could not be written where a folder stands, or in a folder that is none.
+
+    Raises:
+        UserError: If the path is a folder, or its folder is not there.
+    """
+    if os.path.isdir(path) or not os.path.isdir(path.parent):
+        why = "it is a folder" if os.path.isdir(path) else f"{path.parent} is no folder"
+        raise UserError(f"{path} cannot be written: {why}")
+
+
 def make_workdir(path: pathlib.Path) -> None:
     """Make a folder of a program's results, unless it is there; as `make_folder`."""
     make_folder(path, "workdir")

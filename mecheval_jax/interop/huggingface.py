@@ -13,14 +13,14 @@ import re
 import numpy as np
 
 from mecheval_jax.array_types import PyTree
-from mecheval_jax.errors import UserError
-from mecheval_jax.files import make_folder, write_json
+from mecheval_jax.errors import UserError, expect
+from mecheval_jax.files import damaged, make_folder, write_json
 from mecheval_jax.interop.huggingface_config import mixer_name, read_config, read_json, write_config
 from mecheval_jax.interop.huggingface_family import Family
 from mecheval_jax.interop.huggingface_tables import FAMILIES
 from mecheval_jax.interop.safetensors_file import (
+    check_written,
     load_safetensors,
-    refuse_overwriting,
     save_safetensors,
 )
 from mecheval_jax.interop.state_dict import (
@@ -78,37 +78,47 @@ def save(
 
     Raises:
         UserError: If no family has such a model, the message naming the differences; the
-            parameters do not fit the config; or files exist.
+            parameters do not fit the config; or files exist, or cannot be written.
     """
+    expect("the config", config, ModelConfig, "a ModelConfig")
     folder, fields = pathlib.Path(folder), write_config(config)
     family = FAMILIES[fields["model_type"]]
-    if not overwrite:
-        refuse_overwriting(folder / CONFIG, folder / WEIGHTS)
     table, shapes = _table(family, config), parameter_shapes(config)
     entries = empty(params, table)
     fill(shapes, table, entries)  # checks that no parameter is missing
     for fused in _fused(family, config, shapes):
         fused.put_together(entries)
     make_folder(folder)
+    check_written(folder / CONFIG, folder / WEIGHTS, overwrite=overwrite)
     save_safetensors(folder / WEIGHTS, entries, overwrite=overwrite)
     write_json(folder / CONFIG, fields, sort_keys=True)
 
 
 def _weights(folder: pathlib.Path) -> dict[str, np.ndarray]:
-    """All entries of the files of weights in a folder."""
-    if (folder / WEIGHTS).exists():
+    """All entries of the files of weights in a folder.
+
+    Of several files each gives the entries that the index names for it, whatever else it holds of
+    another one; what the index does not name at all is kept, for `fill` to refuse.
+    """
+    if os.path.isfile(folder / WEIGHTS):
         return load_safetensors(folder / WEIGHTS)
-    if not (folder / INDEX).exists():
+    if not os.path.isfile(folder / INDEX):
         pickled = sorted(path.name for path in folder.glob("pytorch_model*.bin"))
         why = f"; {pickled[0]} is pickled, and reading it would run what is in it" * bool(pickled)
         raise UserError(f"{folder} has neither {WEIGHTS} nor {INDEX}{why}")
     index = read_json(folder / INDEX, {"weight_map": {...: str}})
-    names = sorted(set(index["weight_map"].values()))
-    outside = [name for name in names if pathlib.PurePath(name).name != name]
-    missing = [name for name in names if not (folder / name).is_file()]
-    if outside or missing or not names:
+    files = sorted(set(index["weight_map"].values()))
+    outside = [file for file in files if pathlib.PurePath(file).name != file]
+    missing = [file for file in files if not os.path.isfile(folder / file)]
+    if outside or missing or not files:
         raise UserError(f"{folder / INDEX} names no files of the folder: {outside or missing}")
-    return {n: array for name in names for n, array in load_safetensors(folder / name).items()}
+    owner, entries = dict(index["weight_map"]), {}
+    for file in files:
+        found = load_safetensors(folder / file)
+        entries |= {n: array for n, array in found.items() if owner.setdefault(n, file) == file}
+    if lacking := sorted(set(owner) - set(entries)):
+        raise damaged(folder / INDEX, f"{owner[lacking[0]]} holds no {lacking[0]}")
+    return entries
 
 
 def _live(family: Family, entries: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

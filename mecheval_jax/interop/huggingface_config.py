@@ -5,6 +5,7 @@ refused, and the message names the differences.
 """
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -31,7 +32,7 @@ def read_json(path: pathlib.Path, form: Any = dict) -> dict[str, Any]:
     Raises:
         UserError: If there is no such file, or it does not hold such an object.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"there is no file {path}")
     return files.read_json(path, form, object_hook=_number)
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import PyTree
-from mecheval_jax.errors import UserError
+from mecheval_jax.errors import UserError, expect
 from mecheval_jax.interop.architecture_tables import CANON_ATTENTION, NEWER_MIXERS
 from mecheval_jax.interop.delta_tables import DELTA_FAMILY
 from mecheval_jax.interop.reference_tables import STUDY_MIXERS, Reference
@@ -18,6 +18,7 @@ from mecheval_jax.interop.state_dict import (
     FusedEntry,
     Table,
     Target,
+    arrays_of,
     at_least_float32,
     below,
     dense,
@@ -50,7 +51,7 @@ def from_reference_mixer(
         UserError: If entries are missing, extra or misshaped, all of which the message names; or
             if they do not tell a field that is not given.
     """
-    mixer, entries = mixer_of(name, mixer_config), dict(state_dict)
+    mixer, entries = mixer_of(name, mixer_config), arrays_of(state_dict)
     _require_said(mixer, mixer_config)
     table, problems = _take_mixer(mixer, entries, "", "")
     return fill(_shapes_of(mixer), table, entries, problems)
@@ -90,7 +91,7 @@ def from_reference(state_dict: Mapping[str, np.ndarray], config: ModelConfig) ->
         UserError: If entries are missing, extra or misshaped, all of which the message names; or
             if the reference has no model of this config.
     """
-    table, entries = _model_table(config), dict(state_dict)
+    table, entries = _model_table(config), arrays_of(state_dict)
     problems = pop_tied_head(entries, HEAD, EMBEDDING)
     for layer in range(config.layers):
         theirs, ours = _names_of(layer)
@@ -133,6 +134,7 @@ def _names_of(layer: int) -> tuple[str, str]:
 
 def _model_table(config: ModelConfig) -> Table:
     """Table of all entries but the mixers'; UserError for a config that the reference lacks."""
+    expect("the config", config, ModelConfig, "a ModelConfig")
     study = {
         "canon": 0,
         "mamba_feed_forward": "none",

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.files import draft_of, open_file
-from mecheval_jax.interop.state_dict import at_least_float32
+from mecheval_jax.files import check_file, draft_of, open_file
+from mecheval_jax.interop.state_dict import arrays_of, at_least_float32
 
 METADATA = {"format": "pt"}
 """Declaration of PyTorch's layouts, without which transformers refuses a file."""
@@ -30,11 +30,13 @@ def _package() -> types.ModuleType:
     return safetensors
 
 
-def refuse_overwriting(*paths: pathlib.Path) -> None:
-    """Raise UserError if one of the files exists already."""
-    there = [str(path) for path in paths if path.exists()]
-    if there:
+def check_written(*paths: pathlib.Path, overwrite: bool) -> None:
+    """Raise UserError if a file cannot be written, or exists already and may not be replaced."""
+    there = [str(path) for path in paths if os.path.isfile(path)]
+    if there and not overwrite:
         raise UserError(f"{', '.join(there)} exists already: overwrite=True replaces it")
+    for path in paths:
+        check_file(path)
 
 
 def save_safetensors(
@@ -48,20 +50,21 @@ def save_safetensors(
         overwrite: Whether an existing file may be replaced.
 
     Raises:
-        UserError: If the file exists, its folder does not, or safetensors is not installed.
+        UserError: If the file exists, its folder does not, an entry is none of a state dict, or
+            safetensors is not installed.
     """
     path = pathlib.Path(path)
-    if not overwrite:
-        refuse_overwriting(path)
-    if not path.parent.is_dir():
-        raise UserError(f"{path.parent} is no folder: {path.name} cannot be written there")
+    check_written(path, overwrite=overwrite)
     package = _package()
     # safetensors writes the memory of an array, which must be contiguous and in row order.
-    arrays = {name: np.asarray(array, order="C") for name, array in entries.items()}
+    arrays = {name: np.asarray(each, order="C") for name, each in arrays_of(entries).items()}
     with draft_of(path) as draft:
         draft.touch()
         mode = draft.stat().st_mode  # safetensors makes files that only their owner can read
-        package.numpy.save_file(arrays, draft, metadata=METADATA)
+        try:
+            package.numpy.save_file(arrays, draft, metadata=METADATA)
+        except package.SafetensorError as error:
+            raise UserError(f"{path} cannot be written as safetensors: {error}") from error
         draft.chmod(mode)
 
 
@@ -73,7 +76,7 @@ def load_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
             holds types that NumPy lacks, or safetensors is not installed.
     """
     package, path = _package(), pathlib.Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"there is no file {path}")
     open_file(path).close()  # of one that may not be read the package says that it is not there
     try:

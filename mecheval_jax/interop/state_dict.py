@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from mecheval_jax.array_types import PyTree
-from mecheval_jax.errors import UserError
+from mecheval_jax.array_types import ARRAYS, PyTree
+from mecheval_jax.errors import UserError, expect, one_line
 
 
 class Target(NamedTuple):
@@ -33,12 +33,15 @@ LAYOUTS = {
     # Dense weights: [out, in] and [in, out].
     "transpose": (lambda array: array.T, lambda array: array.T),
     # Depthwise convolutions: [width, 1, kernel] and [kernel, width].
-    "taps": (lambda array: array[:, 0].T, lambda array: array.T[:, None]),
+    "taps": (lambda array: array[:, 0].T, lambda array: np.atleast_1d(array).T[:, None]),
     # Leading axes of size 1.
     "first": (lambda array: array[0], lambda array: array[None]),
     "first_two": (lambda array: array[0, 0], lambda array: array[None, None]),
     # Rates of heads: [1, 1, heads, 1].
-    "third": (lambda array: array[0, 0, :, 0], lambda array: array[None, None, :, None]),
+    "third": (
+        lambda array: array[0, 0, :, 0],
+        lambda array: np.atleast_1d(array)[None, None, :, None],
+    ),
     # Scales of norms that are stored less the 1 with which they start.
     "less_one": (lambda array: array + 1, lambda array: array - 1),
 }
@@ -94,6 +97,19 @@ def below(table: Table, theirs: str, ours: str) -> Table:
     return {theirs + n: Target(ours + target.path, target.layout) for n, target in table.items()}
 
 
+def arrays_of(entries: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The entries of a state dict as NumPy's arrays; UserError if one is none, or has no name."""
+    expect("the state dict", entries, Mapping, "arrays by name")
+    arrays = {}
+    for name, entry in entries.items():
+        expect("a name in the state dict", name, str, "text")
+        try:
+            arrays[name] = np.asarray(entry)
+        except (ValueError, TypeError, RuntimeError) as error:  # the last are raised by torch
+            raise UserError(f"{name} is no array: {one_line(error, 200)}") from None
+    return arrays
+
+
 def fill(
     shapes: PyTree, table: Table, entries: Mapping[str, np.ndarray], problems: Iterable[str] = ()
 ) -> PyTree:
@@ -110,6 +126,7 @@ def fill(
             names all.
     """
     problems, wanted = list(problems), flatten_dict(shapes, sep="/")
+    entries = arrays_of(entries)
     names = {target.path: name for name, target in table.items() if target.path in wanted}
     filled = {}
     for path, shape in wanted.items():
@@ -117,7 +134,7 @@ def fill(
         if name not in entries:
             problems.append(f"{name or path} is missing")
             continue
-        array = np.asarray(entries[name])
+        array = entries[name]
         into_ours, into_theirs = LAYOUTS[table[name].layout]
         # Shapes are compared in their layout, to check the axes of size 1 that ours drops.
         expected = into_theirs(np.broadcast_to(np.float32(0), shape.shape)).shape
@@ -152,9 +169,15 @@ def empty(params: PyTree, table: Table) -> dict[str, np.ndarray]:
     """Entries of a state dict from parameters: the inverse of `fill`.
 
     Raises:
-        UserError: If the table has no name for some parameters.
+        UserError: If the parameters are no tree of arrays of floating-point numbers, or the table
+            has no name for some.
     """
-    ours = flatten_dict(params, sep="/")
+    expect("params", params, Mapping, "the parameters of a model or mixer, a tree of arrays")
+    ours = {"/".join(map(str, path)): leaf for path, leaf in flatten_dict(params).items()}
+    for path, leaf in ours.items():
+        expect(path, leaf, ARRAYS, "an array")
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise UserError(f"{path} holds {leaf.dtype}, not floating-point numbers")
     entries = {
         name: np.ascontiguousarray(LAYOUTS[target.layout][1](np.asarray(ours[target.path])))
         for name, target in table.items()

@@ -133,6 +133,35 @@ def test_half_precision_in_several_files(tmp_path):
     assert "no files of the folder: ['../llama" in refusal(huggingface.load, folder)
 
 
+# Catches an entry of a file that is taken from another one, as what was last read or is left over,
+# an entry that its file lacks, and a name of a file that the system refuses.
+def test_files_of_weights_give_what_the_index_names(tmp_path):
+    folder, entries = folder_of(tmp_path, "llama"), weights("llama")
+    (folder / "model.safetensors").unlink()
+    norm, embedding = "model.norm.weight", "model.embed_tokens.weight"
+    stale = {norm: entries[norm] + 1, embedding: entries[embedding] + 1}
+    save_safetensors(folder / "0.safetensors", entries | {embedding: stale[embedding]})
+    save_safetensors(folder / "1.safetensors", entries | {norm: stale[norm]})
+    index = {name: f"{int(name == embedding)}.safetensors" for name in entries}
+
+    def load_from(owners):
+        content = json.dumps({"weight_map": owners})
+        (folder / "model.safetensors.index.json").write_text(content)
+        return huggingface.load(folder)
+
+    assert_same_bits(load_from(index)[1], loaded("llama")[1])
+    assert "1.safetensors holds no model.extra" in refusal(
+        load_from, index | {"model.extra": "1.safetensors"}
+    )
+    del index["model.norm.weight"]
+    save_safetensors(folder / "2.safetensors", {"model.extra": np.ones(3)})
+    assert "model.extra has no place in this model" in refusal(
+        load_from, index | {"model.extra": "2.safetensors"}
+    )
+    long = "a" * 300
+    assert f"no files of the folder: ['{long}']" in refusal(load_from, index | {norm: long})
+
+
 # Catches pickles that are opened, and files that end in a traceback.
 def test_files_that_cannot_be_read(tmp_path):
     assert "there is no file" in refusal(huggingface.load, tmp_path)
@@ -159,6 +188,17 @@ def test_parameters_of_another_config(tmp_path):
     assert "ln_f.bias is missing" in refusal(huggingface.save, tmp_path, config, without)
     assert "output_head" in refusal(huggingface.save, tmp_path, config, loaded("gpt2_untied")[1])
     assert not list(tmp_path.iterdir())
+
+
+# Catches weights that are replaced before it is known that the config cannot be.
+def test_what_cannot_be_written_replaces_nothing(tmp_path):
+    huggingface.save(tmp_path, *loaded("gpt2"))
+    before = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "config.json").unlink()
+    (tmp_path / "config.json").mkdir()
+    message = refusal(huggingface.save, tmp_path, *loaded("mamba"), overwrite=True)
+    assert message == f"{tmp_path / 'config.json'} cannot be written: it is a folder"
+    assert (tmp_path / "model.safetensors").read_bytes() == before
 
 
 # Catches results that are overwritten in silence.

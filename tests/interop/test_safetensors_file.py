@@ -40,6 +40,20 @@ def test_state_dicts_in_files(tmp_path):
     assert "there is no file" in refusal(load_safetensors, tmp_path / "none")
 
 
+# Catches tracebacks: of what a file of this kind cannot hold, and of a path that is a folder.
+def test_what_cannot_be_written(tmp_path):
+    path = tmp_path / "reference.safetensors"
+    for entries, told in (
+        ({"a": np.array([None])}, "cannot be written as safetensors"),
+        ({"a": np.array([1j])}, "cannot be written as safetensors"),
+    ):
+        assert told in refusal(save_safetensors, path, entries)
+        assert not list(tmp_path.iterdir())
+    told = refusal(save_safetensors, tmp_path, {"a": np.ones(2)}, overwrite=True)
+    assert told == f"{tmp_path} cannot be written: it is a folder"
+    assert "there is no file" in refusal(load_safetensors, tmp_path / ("a" * 300))
+
+
 # Catches a file that is there, and is said not to be.
 def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
     path = tmp_path / "reference.safetensors"

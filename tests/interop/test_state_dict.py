@@ -4,12 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict, unflatten_dict
 
+from mecheval_jax.errors import UserError
 from mecheval_jax.interop import (
     from_reference,
     from_reference_mixer,
+    to_reference_mixer,
 )
 from mecheval_jax.interop.state_dict import FusedEntry
+from mecheval_jax.mixers import mixer_of
 from tests.support import golden_files
 from tests.support.reference import MIXER, language_model, problems
 
@@ -29,6 +33,15 @@ def test_missing_extra_and_misshaped_entries_are_named_together():
         "backbone.layers.2.norm1.weight has no place in this model",
         "backbone.ln_f.weight is missing",
     ]
+
+
+# Catches a traceback for a parameter without axes.
+def test_a_parameter_without_axes():
+    fields = {"width": 16, "kernel": 3, "max_length": 5}
+    params = mixer_of("base_conv", fields).init(jax.random.key(0), jnp.ones((1, 5, 16)))["params"]
+    flat = {path: jnp.float32(0) for path in flatten_dict(params)}
+    with pytest.raises(UserError, match=r"the model needs"):
+        to_reference_mixer("base_conv", unflatten_dict(flat), fields)
 
 
 # Catches a fused layer that is cut into unequal parts.

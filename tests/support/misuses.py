@@ -20,6 +20,7 @@ import mecheval_jax as me
 from mecheval_jax import interventions as iv
 from mecheval_jax.models.decoding import greedy, state_bytes
 from tests.support import small
+from tests.support.misused_files import FILES
 from tests.support.misused_interventions import INTERVENTIONS, SITE
 
 
@@ -270,6 +271,7 @@ MISUSES: dict[str, tuple[Callable[[World], Any], str]] = {
         "documents",
     ),
     **INTERVENTIONS,
+    **FILES,
 }
 
 

@@ -12,9 +12,10 @@ import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mecheval_jax.errors import UserError
+from mecheval_jax.errors import UserError, expect
 from mecheval_jax.evaluation.patching.graph import Edge, Graph, graph_of
-from mecheval_jax.files import damaged, hash_of, read_json, write_json
+from mecheval_jax.fields import between_commas
+from mecheval_jax.files import check_file, damaged, hash_of, read_json, write_json
 from mecheval_jax.models.language_model import ModelConfig
 
 PARTS = ("sender", "reader", "port")
@@ -33,10 +34,13 @@ def write_circuit(
         edges: Edges of the circuit.
 
     Raises:
-        UserError: If the model lacks one of the edges.
+        UserError: If the model lacks one of the edges, or the file cannot be written.
     """
+    expect("the config", config, ModelConfig, "a ModelConfig")
+    check_file(pathlib.Path(path))
     graph, listed = graph_of(config, ports), list(edges)
     for edge in listed:
+        expect("an edge", edge, Edge, "an Edge")
         graph.number(edge)
     rows = [[edge.sender, edge.reader, edge.port] for edge in listed]
     about = {"mixer": config.mixer, "layers": config.layers, "ports": list(ports)}
@@ -70,7 +74,7 @@ def _graph_and_edges(
 ) -> tuple[Graph, tuple[Edge, ...]]:
     """The graph of a model, and the edges of the content of a file."""
     theirs, ours = (found["mixer"], found["layers"]), (config.mixer, config.layers)
-    if theirs != ours:
+    if theirs[1] != ours[1] or _by_layer(theirs[0], ours[1]) != _by_layer(*ours):
         raise UserError(
             f"this is a circuit of {theirs[1]} layers of {theirs[0]}: the model has {ours[1]} of "
             f"{ours[0]}"
@@ -85,6 +89,12 @@ def _graph_and_edges(
     for edge in edges:
         graph.number(edge)
     return graph, edges
+
+
+def _by_layer(mixer: str, layers: int) -> list[str]:
+    """The name of the mixer of each layer, whether one was given for all or one for each."""
+    names = between_commas(mixer)
+    return names * layers if len(names) == 1 else names
 
 
 def _hash_of(graph: Graph) -> str:

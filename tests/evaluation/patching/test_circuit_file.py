@@ -28,6 +28,25 @@ def test_what_is_written_is_read(config, tmp_path):
     assert len(graph.edges) == 5
 
 
+def test_a_mixer_for_all_layers_or_for_each(tmp_path):
+    """Catches a circuit that is refused for the same model, whose mixer is written otherwise."""
+    path, edges = tmp_path / "circuit.json", (Edge("block_0/mixer_output", "logits"),)
+    one, each = (planted.shape_of(name) for name in ("attention", "attention,attention"))
+    for written, read in ((one, each), (each, one)):
+        write_circuit(path, written, ("auto",), edges)
+        assert read_circuit(path, read)[1] == edges
+    write_circuit(path, one, ("auto",), edges)
+    with pytest.raises(UserError, match="2 layers of attention: the model has 2 of attention,mam"):
+        read_circuit(path, planted.shape_of("attention,mamba"))
+
+
+def test_a_file_that_cannot_be_written_is_refused(config, tmp_path):
+    """Catches a traceback."""
+    for path, told in ((tmp_path, "it is a folder"), (tmp_path / "none/x", "none is no folder")):
+        with pytest.raises(UserError, match=f"cannot be written: .*{told}"):
+            write_circuit(path, config, ("auto",), EDGES)
+
+
 def test_a_circuit_of_another_model_is_refused(config, tmp_path):
     """Catches a circuit that is taken for one of this model, and edges that it cannot have."""
     path = tmp_path / "circuit.json"
