@@ -115,6 +115,13 @@ def over_training(summary: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
     return (summary.get("over_training") or {}).get("steps", ())
 
 
+def half_a_verdict(summary: Mapping[str, Any]) -> str | None:
+    """What a summary lacks of its verdict, or of one over the training; None if nothing."""
+    if summary.get("verdict") is None and summary.get("reason") is not None:
+        return "it has the reason of a verdict, and no verdict"
+    return without_probability(over_training(summary))
+
+
 def without_probability(standings: Iterable[Mapping[str, Any]]) -> str | None:
     """The first verdict of a summary, or of its steps, that lacks its share of the bootstrap."""
     for one in standings:

@@ -262,7 +262,7 @@ class RunFolder(TrainingFolder):
         """The summary so far; empty before there is one."""
         again = measured_again(self.path)
         summary = read_json(self.summary, forms.SUMMARY, absent={}, remedy=again)
-        if wrong := forms.without_probability(forms.over_training(summary)):
+        if wrong := forms.half_a_verdict(summary):
             raise damaged(self.summary, wrong, verdict_anew(self.path))
         return summary
 

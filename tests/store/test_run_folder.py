@@ -172,6 +172,7 @@ OPEN = TRAINING["transitions"][0] | {"low": None}
         ({"floors": {"best": 0.2, "first": None}}, "floors.first is None, and not a number"),
         ({"over_training": TRAINING | {"steps": [UNKNOWN]}}, "'not_learned' has no probability"),
         ({"over_training": TRAINING | {"transitions": [OPEN]}}, "transitions[0].low is None"),
+        ({"verdict": None}, "verdict is None"),
     ],
 )
 def test_a_summary_of_which_no_report_can_be_made(tmp_path, changes, words):
@@ -180,4 +181,15 @@ def test_a_summary_of_which_no_report_can_be_made(tmp_path, changes, words):
     assert folder.read_summary()["over_training"] == TRAINING
     write_json(folder.summary, SUMMARY | changes)
     with pytest.raises(UserError, match=r"summary\.json is damaged: .*" + re.escape(words)):
+        folder.read_summary()
+
+
+def test_a_reason_without_a_verdict(tmp_path):
+    """Catches a report that ends in a traceback at a verdict of which only the reason is left."""
+    folder = RunFolder(make_run(tmp_path / "run"))
+    left = {name: value for name, value in SUMMARY.items() if name != "verdict"}
+    write_json(folder.summary, left | {"reason": "the value is restored"})
+    with pytest.raises(
+        UserError, match=r"it has the reason of a verdict, and no verdict; .*interv"
+    ):
         folder.read_summary()

@@ -137,7 +137,7 @@ def cost_against_accuracy(choice: pd.DataFrame) -> Figure:
         floor = rows["floor"].max()
         if not pd.isna(floor):
             taken.append(axes.axhline(floor, **FLOOR, zorder=1))
-        _cost_axis(axes, unit)
+        _cost_axis(axes, unit, rows[column])
         axes.set_xlabel(label)
         axes.set_title(COST_TITLES[name], loc="left")
         placed.append((axes, rows, column, taken))
@@ -168,10 +168,21 @@ def _around(row: Mapping[str, Any], column: str) -> np.ndarray | None:
     return drawing.around(row[column], low, high) if known else None
 
 
-def _cost_axis(axes: Axes, unit: str) -> None:
-    """A logarithmic axis of costs, and one of accuracies."""
-    axes.set_xscale("log")
+def _cost_axis(axes: Axes, unit: str, costs: pd.Series) -> None:
+    """A logarithmic axis of costs, and one of accuracies.
+
+    Where a cost is 0, as the state of a mixer that has none, the axis is linear up to the smallest
+    of the others.
+    """
+    scales.accuracy_axis(axes)
     axes.margins(x=0.25)
+    if (costs == 0).any():
+        some, values = costs[costs > 0].min(), sorted(set(costs))
+        if len(values) > 1:
+            axes.set_xscale("symlog", linthresh=some, linscale=0.5)
+        scales.spaced_ticks(axes, values, [quantity(value, unit) for value in values])
+        return
+    axes.set_xscale("log")
     # At least a factor of 2: costs that are almost equal should not lie at opposite ends.
     low, high = axes.get_xlim()
     middle = math.sqrt(low * high)
@@ -179,4 +190,3 @@ def _cost_axis(axes: Axes, unit: str) -> None:
     scales.few_decades(axes.xaxis)
     axes.xaxis.set_major_formatter(EngFormatter(unit.partition(" ")[0]))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    scales.accuracy_axis(axes)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 from matplotlib.transforms import Bbox
 
 from mecheval_jax.reporting.figures import comparison_figures
@@ -89,6 +90,26 @@ def test_costs_that_are_almost_equal_lie_together():
     for axes in comparison_figures.cost_against_accuracy(choice).axes:
         low, high = axes.get_xlim()
         assert high / low >= 2 * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("sizes", [[0, 19_460, 1_200], [0, 0, 0]])
+def test_a_cost_of_nothing_has_a_place(sizes):
+    """Catches a mark of a model without a state that no logarithmic axis has a place for."""
+    choice = pd.DataFrame(choice_rows())
+    choice["state_bytes"] = sizes
+    figure = comparison_figures.cost_against_accuracy(choice)
+    axes = figure.axes[-1]
+    figure.canvas.draw()
+    marks = [line for line in axes.lines if line.get_marker() in ("o", "s", "^")]
+    shown = [axes.transData.transform(line.get_xydata()[0]) for line in marks]
+    assert len(shown) == len(sizes)
+    assert np.isfinite(shown).all()
+    places = [axes.transAxes.inverted().transform(place)[0] for place in shown]
+    assert all(0 < place < 1 for place in places)
+    assert [places[i] for i in np.argsort(sizes)] == sorted(places)
+    if any(sizes):
+        assert places[1] - places[2] > 0.1
+        assert places[2] - places[0] > 0.1
 
 
 def test_names_do_not_lie_on_error_bars():
