@@ -22,11 +22,16 @@ install_requirements() {
     stamp=".venv/$requirements.installed"
     if [ ! -f "$stamp" ] || ! cat requirements*.txt | cmp -s - "$stamp"; then
         echo "installing $requirements (the first time: 1 GB on disk, a minute or two on a fast line)"
-        # One line that counts, since minutes of silence look like a hang.
+        # Minutes of silence look like a hang: one line that counts, or a few where there is no
+        # terminal to write over a line.
+        local from='  ' to='\n' every=20
+        if [ -t 1 ]; then from='\r  ' to='' every=1; fi
         python -m pip install --disable-pip-version-check -r "$requirements" |
-            awk '/^Collecting/ { printf "\r  packages: %d", ++n; fflush() }
-                 /^Installing/ { printf "\r  packages: %d, which are being unpacked", n; fflush() }
-                 END { print "" }'
+            awk -v from="$from" -v to="$to" -v every="$every" '
+                /^Collecting/ && ++n % every == 0 { printf "%spackages: %d%s", from, n, to }
+                /^Installing/ { printf "%spackages: %d, which are being unpacked%s", from, n, to }
+                { fflush() }
+                END { if (to == "") print "" }'
         cat requirements*.txt > "$stamp"
     fi
 }
