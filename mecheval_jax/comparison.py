@@ -127,7 +127,7 @@ def compare(workdirs: Sequence[str | os.PathLike]) -> Comparison:
     Raises:
         UserError: If fewer than two folders are given, or fewer than two things can be compared.
     """
-    once = {pathlib.Path(path).resolve(): str(path) for path in workdirs}
+    once = {os.path.realpath(path): str(path) for path in workdirs}
     if len(once) < 2:
         raise UserError("one folder is no comparison: give two or more")
     entries: list[Entry] = []

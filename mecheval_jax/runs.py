@@ -390,7 +390,7 @@ def pool(workdirs: Sequence[str | os.PathLike]) -> tuple[Verdict, dict[str, Verd
     Raises:
         UserError: If a run has no evidence; see also `evaluation.verdict.pooling`.
     """
-    once = {folder.path.resolve(): folder for folder in map(RunFolder, workdirs)}
+    once = {os.path.realpath(folder.path): folder for folder in map(RunFolder, workdirs)}
     folders = {str(folder.path): folder for folder in once.values()}
     experiments = {name: folder.experiment() for name, folder in folders.items()}
     pooling.check_population(experiments)

@@ -100,18 +100,27 @@ def check_links(folder: pathlib.Path, depth: int) -> None:
     Raises:
         UserError: If one does, and its user has not allowed it; the message names the first.
     """
-    root = folder.resolve()
+    root = _resolved(folder)
     for place, folders, files in os.walk(root):
         for name in (*folders, *files):
             path = pathlib.Path(place, name)
-            if path.is_symlink() and not path.resolve().is_relative_to(root) and not _is_allowed():
+            if not path.is_symlink() or _is_allowed():
+                continue
+            if not (leads_to := _resolved(path)).is_relative_to(root):
                 raise UserError(
                     f"{folder / path.relative_to(root)} is a link that leads out of the folder, to "
-                    f"{path.resolve()}: give --{FLAG} (in Python {__name__}.allow_code()) if "
-                    "you trust it"
+                    f"{leads_to}: give --{FLAG} (in Python {__name__}.allow_code()) if you trust it"
                 )
         if len(pathlib.Path(place).relative_to(root).parts) >= depth:
             folders.clear()  # which os.walk would go into
+
+
+def _resolved(path: pathlib.Path) -> pathlib.Path:
+    """Where a path leads; of links in a circle, which lead nowhere, one of them.
+
+    `pathlib.Path.resolve` ends at these with an error that is none of the system's.
+    """
+    return pathlib.Path(os.path.realpath(path))
 
 
 def _is_allowed() -> bool:

@@ -180,6 +180,18 @@ def test_no_link_is_followed_before_it_is_refused(kind, tmp_path, monkeypatch):
     assert not list(folder.path.glob("lock-*"))
 
 
+def test_links_in_a_circle(downloaded):
+    """Catches links that lead nowhere, which end in an error of pathlib's and a traceback."""
+    folder, _ = downloaded
+    folder.config.write_text(json.dumps(CONFIG))
+    (folder.path / "a").symlink_to("b")
+    (folder.path / "b").symlink_to("a")
+    folder.experiment()
+    (folder.path.parent / "self").symlink_to("self")
+    with pytest.raises(UserError, match="cannot be made: what stands there is no folder"):
+        RunFolder(folder.path.parent / "self").lock("training").__enter__()
+
+
 def test_a_folder_that_is_itself_a_link(downloaded, tmp_path):
     """Catches a workdir on another disk that is refused."""
     folder, _ = downloaded

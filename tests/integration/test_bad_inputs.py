@@ -69,7 +69,9 @@ FLAGS = [
     ("pool --workdir={run}", "one run is no population"),
     ("pool --workdir={run} --workdir={run}", "one run is no population"),
     ("pool --workdir={run} --workdir={new}", "holds no run"),
+    ("pool --workdir={run} --workdir={loop}", "holds no run"),
     ("report --workdir={new}", "holds no run"),
+    ("report --workdir={loop}", "holds no run"),
     ("report --workdir={new} --output={file}", "cannot be made"),
     ("report --workdir={run} --output={file}/report", "is no folder"),
     ("compare --workdir={new} --output={file}", "cannot be made"),
@@ -209,13 +211,14 @@ FIELDS = {
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory):
-    """Folders and files that arguments name: a new one, a file, one with another's, a run."""
+    """What arguments name: a new folder, a file, a folder of others, a link to itself, a run."""
     home = tmp_path_factory.mktemp("places")
     (home / "file").write_text("x")
     (home / "full").mkdir()
     (home / "full" / "notes.txt").write_text("x")
+    (home / "loop").symlink_to("loop")
     run = reported_runs.make_run(home / "run")
-    return {"new": home / "new", "file": home / "file", "full": home / "full", "run": run}
+    return {name: home / name for name in ("new", "file", "full", "loop")} | {"run": run}
 
 
 @pytest.mark.parametrize(("line", "named"), FLAGS, ids=range(len(FLAGS)))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -166,7 +167,7 @@ def read_analysis(path: pathlib.Path, columns: Mapping[str, Any] | None = None) 
 
 def names(folders: Sequence[RunFolder]) -> list[str]:
     """Folder names, with as many parents as it takes to tell them apart."""
-    parts = [folder.path.resolve().parts for folder in folders]
+    parts = [pathlib.Path(os.path.realpath(folder.path)).parts for folder in folders]
     depths = range(1, max(map(len, parts), default=0) + 1)
     named = (["/".join(part[-depth:]) for part in parts] for depth in depths)
     return next((names for names in named if len(set(names)) == len(names)), [])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -46,7 +47,7 @@ def write(workdirs: Sequence[str], output: str | None = None) -> pathlib.Path:
         UserError: If no folder holds a run, the only one is damaged, or the output is a file. Of
             several what is damaged is left out, and the page says why.
     """
-    given = list({path.resolve(): path for path in map(pathlib.Path, workdirs)}.values())
+    given = list({os.path.realpath(path): path for path in map(pathlib.Path, workdirs)}.values())
     if not given:
         raise UserError("no run to report: give a workdir")
     if len(given) == 1 and output is None and SweepFolder(given[0]).sweep.exists():
@@ -58,7 +59,7 @@ def write(workdirs: Sequence[str], output: str | None = None) -> pathlib.Path:
     for path in given:
         read = functools.partial(_runs_of, path)
         folders += read() if len(given) == 1 else left_out.part(str(path), read, [])
-    folders = list({folder.path.resolve(): folder for folder in folders}.values())
+    folders = list({os.path.realpath(folder.path): folder for folder in folders}.values())
     runs = reading.read_all(folders, left_out)
     there = next((path for path in given if path.is_dir()), given[0])  # not one that is mistyped
     home = pathlib.Path(output) if output is not None else there
