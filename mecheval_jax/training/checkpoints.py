@@ -21,7 +21,7 @@ from mecheval_jax import machine
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.checksums import SUMS, check_sums, write_sums
 from mecheval_jax.errors import UserError, choose, one_line
-from mecheval_jax.files import gone
+from mecheval_jax.files import check_folder, gone
 from mecheval_jax.partitioning.multihost import all_can, on_main, shard
 from mecheval_jax.training.config import TrainingConfig
 from mecheval_jax.training.state import NEVER
@@ -189,6 +189,9 @@ class Checkpoints:
 
     Attributes:
         lost: Number of checkpoints that were set aside, since they cannot be read.
+
+    Raises:
+        UserError: If something else than a folder stands in its place.
     """
 
     def __init__(
@@ -201,6 +204,8 @@ class Checkpoints:
         any_length: bool = False,
     ):
         self._folder = folder.absolute()  # orbax refuses relative paths
+        # It would find out at the first save, after the steps until then.
+        on_main(lambda: check_folder(self._folder, "folder of checkpoints"))
         self._any_length = any_length
         self._options = ocp.CheckpointManagerOptions(
             preservation_policy=_Kept(keep, regular, milestone),

@@ -390,6 +390,20 @@ def test_checkpoints_without_hashes_are_read(saved, tmp_path, capsys):
     assert "has no SHA256SUMS" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("kind", ["file", "pipe", "link to nowhere"])
+def test_no_folder_in_its_place(kind, tmp_path):
+    """Catches steps that are computed until the first save, and are lost there."""
+    path = tmp_path / "checkpoints"
+    if kind == "file":
+        path.touch()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("nowhere")
+    with pytest.raises(UserError, match=r"checkpoints cannot be made: .* is no folder"):
+        Checkpoints(path)
+
+
 def test_a_folder_that_is_gone(saved, tmp_path):
     """Catches minutes of silence, and a checkpoint in a folder that nobody knows."""
     copy = shutil.copytree(saved, tmp_path / "copy")
