@@ -162,6 +162,17 @@ class _RowFile:
         self._file.close()
 
 
+def _opened(path: pathlib.Path, mode: str) -> TextIO:
+    """A file to write rows to, each of which ends as it is written.
+
+    Raises:
+        UserError: If a folder, or a pipe that would be waited for, stands in its place.
+    """
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} cannot be written: it is no file, so remove it")
+    return path.open(mode, newline="", encoding="utf-8")
+
+
 class JsonLines(_RowFile):
     """Appends rows to a JSONL file, each flushed, so that a kill loses none.
 
@@ -170,7 +181,7 @@ class JsonLines(_RowFile):
     """
 
     def __init__(self, path: pathlib.Path):
-        self._path, self._file = path, path.open("a", encoding="utf-8")
+        self._path, self._file = path, _opened(path, "a")
 
     def write(self, values: Row) -> None:
         """Append one row.
@@ -199,7 +210,7 @@ class CommaSeparated(_RowFile):
 
     def __init__(self, path: pathlib.Path, rows: Iterable[Row] = (), members: bool = False):
         columns = (*METRICS[:2], "member", *METRICS[2:]) if members else METRICS
-        self._file = path.open("w", newline="", encoding="utf-8")
+        self._file = _opened(path, "w")
         self._rows = csv.DictWriter(self._file, columns, restval="", lineterminator="\n")
         self._rows.writeheader()
         # Fields that somebody has added to metrics.jsonl are no columns.

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 
 import pytest
 
@@ -177,6 +178,15 @@ def test_a_tracker_that_does_not_start_costs_no_run(tmp_path, monkeypatch, capsy
         writer.write(DEV)
     assert "wandb failed" in capsys.readouterr().err
     assert read_rows(tmp_path / "metrics.jsonl") == [DEV]
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "metrics.csv"])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_refused(name, make, tmp_path):
+    """Catches a run that waits for ever for somebody to read a pipe."""
+    make(tmp_path / name)
+    with pytest.raises(UserError, match=rf"{name} cannot be (read|written): it is no file"):
+        open_writers([], tmp_path)
 
 
 def test_a_full_disk_is_an_error(tmp_path):
