@@ -52,6 +52,7 @@ from mecheval_jax.store.folder import (
     Folder,
 )
 from mecheval_jax.store.forms import STRATEGY, SWEEP
+from mecheval_jax.store.lock import held
 from mecheval_jax.store.metrics import read_rows
 from mecheval_jax.store.provenance import provenance
 from mecheval_jax.store.remedies import AS_IT_WAS, WRITTEN_AGAIN
@@ -265,13 +266,16 @@ class SweepFolder(Folder):
             UserError: If it holds other files than a sweep's, or cannot be made.
         """
         self.check_own("sweep", (self.sweep.name,))
-        if self.sweep.exists():
-            return self.read()
-        self.make()
-        others = [m["model.mixer"] for m in content["members"] if "model.mixer" in m]
-        write_json(self.provenance, provenance(first, here=here, mixers=others))
-        write_json(self.sweep, content)
-        return content
+        if not self.sweep.exists():
+            self.make()
+            # Of two sweeps that begin here at once, the second has to find the first one's file.
+            with held(self.path, "opening"):
+                if not self.sweep.exists():
+                    others = [m["model.mixer"] for m in content["members"] if "model.mixer" in m]
+                    write_json(self.provenance, provenance(first, here=here, mixers=others))
+                    write_json(self.sweep, content)
+                    return content
+        return self.read()
 
     def read(self) -> dict[str, Any]:
         """Content of ``sweep.json``.

@@ -1,12 +1,18 @@
 """Files of a sweep that are damaged are refused by name."""
 
+import concurrent.futures
 import json
+import threading
+import time
 
 import pytest
 
 from mecheval_jax.errors import UserError
+from mecheval_jax.store import sweep_folder
 from mecheval_jax.store.run_folder import write_json
 from mecheval_jax.store.status import read_overview
+from mecheval_jax.store.sweep_folder import SweepFolder
+from tests.support import small
 from tests.support.sweep_standing import make_standing
 
 
@@ -47,6 +53,27 @@ def test_a_sweep_that_is_damaged(sweep):
         write_json(sweep.sweep, right | wrong)
         with pytest.raises(UserError, match=r"sweep\.json is damaged: "):
             read_overview(sweep.path)
+
+
+def test_two_sweeps_that_begin_at_once(sweep, tmp_path, monkeypatch):
+    """Catches groups of one sweep that are trained in the folder of another."""
+    first = sweep.read()
+    other = {**first, "members": [{**one, "training.seed": 77} for one in first["members"]]}
+    experiment = small.experiment()
+    folder, both = SweepFolder(tmp_path / "new"), threading.Barrier(2)
+
+    def slow(*arguments, **options):
+        time.sleep(0.3)  # as long as it takes to ask for the commit
+        return {}
+
+    def begin(content):
+        both.wait()
+        return folder.open(content, experiment)
+
+    monkeypatch.setattr(sweep_folder, "provenance", slow)
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        found = list(threads.map(begin, [first, other]))
+    assert found[0] == found[1] == folder.read()
 
 
 def test_where_files_lie_by_now(sweep):
