@@ -1,9 +1,13 @@
-"""Documents of members: each its own, in parts of one width."""
+"""Members: documents each its own, in parts of one width; how many are saved and read."""
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.training import host_steps
+from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.ensemble.strategy import Strategy
 from mecheval_jax.training.ensemble.strategy_choice import Choices, choose_strategy
 from mecheval_jax.training.host_steps import HostSteps
@@ -78,3 +82,22 @@ def recording(called, function):
         return function(steps, state, first, stop)
 
     return call
+
+
+def test_another_number_of_members_and_nothing_else(tmp_path):
+    """Catches parameters of another width that are cut to fit, or filled up with zeros."""
+    checkpoints = Checkpoints(tmp_path, any_length=True)
+    checkpoints.save(1, {"a": jnp.ones((3, 4))})
+    checkpoints.close()
+    checkpoints = Checkpoints(tmp_path, any_length=True)
+
+    def read(*shape):
+        sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        wanted = jax.ShapeDtypeStruct(shape, jnp.float32, sharding=sharding)
+        return checkpoints.read(1, {"a": wanted})["a"]
+
+    np.testing.assert_array_equal(read(2, 4), np.ones((2, 4)))
+    np.testing.assert_array_equal(read(5, 4).sum(axis=1), [4, 4, 4, 0, 0])
+    with pytest.raises(UserError, match=r"a is saved as \(3, 4\), and is here \(3, 6\)"):
+        read(3, 6)
+    checkpoints.close()
