@@ -39,6 +39,9 @@ RELATIVES = {
 }
 """Mixers, and those that do more in the same form, whose step is measured beside theirs."""
 
+STEPS = (("attention", 64), ("based", 64), ("mamba", 64), ("attention", 256), ("based", 256))
+"""Mixers and widths whose training step is taken apart."""
+
 AT_QUERY = ("q_proj", "out_proj", "proj_q", "proj_o", "projection", "mlp")
 """Modules of the last layer that are computed at the queries alone."""
 
@@ -49,7 +52,7 @@ def training_steps(steps: int) -> Iterator[Measured]:
     Gradients are measured without sampling and update: as they are; with logits at every position
     and the whole last layer; and with the whole last layer but logits at the queries.
     """
-    for mixer, width in (("attention", 64), ("based", 64), ("mamba", 64), ("attention", 256)):
+    for mixer, width in STEPS:
         task = AssociativeRecall()
         positions = positions_of(mixer)
         model = ModelConfig(mixer, 2, width, task.vocabulary_size, 1024, positions=positions)

@@ -32,7 +32,7 @@ def test_every_model_has_a_row(rows):
         return Measured(what, "alone", (1e-3,))
 
     table = rows(module, module.training_steps, 3, whole_step=step, matrix_rate=lambda: 1e9)
-    names = ["attention, width 64", "based, width 64", "mamba, width 64", "attention, width 256"]
+    names = [f"{mixer}, width {width}" for mixer, width in module.STEPS]
     assert list(table) == names
     gradients = {"gradient", "with all logits", "with the whole last layer"}
     assert all(
