@@ -1,19 +1,41 @@
-"""Hashes of the files of a folder, made when it is written and compared when it is read.
+"""Hashes: of values, of files, and those of a folder, which are compared when it is read.
 
-They stand in ``SHA256SUMS`` in the folder, as ``sha256sum`` writes and checks them.
+A folder's stand in ``SHA256SUMS`` in it, as ``sha256sum`` writes and checks them.
 """
 
+import hashlib
+import json
 import pathlib
 import re
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError
-from mecheval_jax.files import damaged, read_text, sha256_of, write_text
+from mecheval_jax.files import damaged, open_file, read_text, write_text
 
 SUMS = "SHA256SUMS"
 
 LINE = re.compile(r"[0-9a-f]{64}  .+")
+
+
+def hash_of(values: Any) -> str:
+    """SHA-256 of values in JSON, in hexadecimal digits; the order of names does not count."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def sha256_of(paths: Iterable[pathlib.Path]) -> str:
+    """Hash of the bytes of files, one after another.
+
+    Raises:
+        UserError: If one cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        with open_file(path) as file:
+            while block := file.read(1 << 16):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def write_sums(folder: pathlib.Path) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
+from mecheval_jax.checksums import hash_of
 from mecheval_jax.errors import UserError, choose, several, shown
 from mecheval_jax.evaluation.config import AnalysesConfig, EvaluationConfig
 from mecheval_jax.fields import built, check_section, field_value_of_text, types_of
-from mecheval_jax.files import hash_of
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.tasks import TASKS, fields_of_files
 from mecheval_jax.tasks.base import Task

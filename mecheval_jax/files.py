@@ -7,7 +7,6 @@ counts. Two kinds of files are not written here: records that grow by a row at a
 """
 
 import contextlib
-import hashlib
 import io
 import json
 import os
@@ -64,14 +63,25 @@ def check_folder(path: pathlib.Path, what: str = "folder") -> None:
 
 
 def check_file(path: pathlib.Path) -> None:
-    """Refuse a file that could not be written where a folder stands, or in a folder that is none.
+    """Refuse a file that could not be written, before there is anything to write.
 
     Raises:
-        UserError: If the path is a folder, or its folder is not there.
+        UserError: If its folder is not there, or something else stands in its place.
     """
-    if os.path.isdir(path) or not os.path.isdir(path.parent):
-        why = "it is a folder" if os.path.isdir(path) else f"{path.parent} is no folder"
-        raise UserError(f"{path} cannot be written: {why}")
+    if not os.path.isdir(path.parent):
+        raise UserError(f"{path} cannot be written: {path.parent} is no folder")
+    check_place(path)
+
+
+def check_place(path: pathlib.Path) -> None:
+    """Refuse a file in whose place a folder stands, or a pipe, which would be waited for.
+
+    Raises:
+        UserError: If one does.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        what = "a folder" if os.path.isdir(path) else "no file"
+        raise UserError(f"{path} cannot be written: it is {what}")
 
 
 def make_workdir(path: pathlib.Path) -> None:
@@ -85,7 +95,11 @@ def draft_of(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
     Drafts of the same file that processes of this machine left behind, which were killed while they
     wrote it, are removed.
+
+    Raises:
+        UserError: If the other is no file.
     """
+    check_place(path)
     writers = f"{path.name}.{socket.gethostname()}."
     with contextlib.suppress(OSError):  # who cannot write here is told so by the write itself
         for left in os.listdir(path.parent):
@@ -378,22 +392,3 @@ def open_file(path: pathlib.Path) -> BinaryIO:
         return path.open("rb")
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
-
-
-def hash_of(values: Any) -> str:
-    """SHA-256 of values in JSON, in hexadecimal digits; the order of names does not count."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
-def sha256_of(paths: Iterable[pathlib.Path]) -> str:
-    """Hash of the bytes of files, one after another.
-
-    Raises:
-        UserError: If one cannot be read.
-    """
-    digest = hashlib.sha256()
-    for path in paths:
-        with open_file(path) as file:
-            while block := file.read(1 << 16):
-                digest.update(block)
-    return digest.hexdigest()

@@ -1,10 +1,11 @@
-"""Folders whose files are what was written."""
+"""Hashes, and folders whose files are what was written."""
 
+import pathlib
 import shutil
 
 import pytest
 
-from mecheval_jax.checksums import SUMS, check_sums, write_sums
+from mecheval_jax.checksums import SUMS, check_sums, sha256_of, write_sums
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import write_text
 
@@ -74,3 +75,14 @@ def test_files_that_nobody_reads(folder):
     for name in ("commit", ".DS_Store", "d/.DS_Store"):
         write_text(folder / name, "")
     check_sums(folder, is_read)
+
+
+def test_files_are_hashed_as_one(tmp_path):
+    """Catches a checksum of the last file alone, and a traceback for one that is gone."""
+    for name, text in (("a", "ab"), ("b", "c"), ("c", "abc")):
+        write_text(tmp_path / name, text)
+    both = sha256_of([tmp_path / "a", tmp_path / "b"])
+    assert both == sha256_of([tmp_path / "c"])
+    assert both == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    with pytest.raises(UserError, match="cannot be read: No such file"):
+        sha256_of([pathlib.Path("/no/such/file")])

@@ -63,6 +63,16 @@ def test_drafts_of_processes_that_were_killed_are_removed(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"a.json", *others}
 
 
+@pytest.mark.parametrize(("make", "told"), [(os.mkfifo, "no file"), (os.mkdir, "a folder")])
+def test_no_file_takes_the_place_of_something_else(make, told, tmp_path):
+    """Catches a table that is made for hours, and then finds a folder where it should stand."""
+    make(tmp_path / "best.csv")
+    for write in (files.check_file, lambda path: files.write_text(path, "a")):
+        with pytest.raises(UserError, match=rf"best.csv cannot be written: it is {told}$"):
+            write(tmp_path / "best.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["best.csv"]
+
+
 def test_a_path_that_no_file_can_have(tmp_path):
     """Catches a traceback for a name in a damaged config."""
     with pytest.raises(UserError, match="its name has a zero byte"):
@@ -191,14 +201,3 @@ def test_arrays_of_no_file(tmp_path):
     for path in (tmp_path / "none.npz", tmp_path):
         with pytest.raises(UserError, match="cannot be read"):
             files.read_arrays(path, "make it anew")
-
-
-def test_checksums(tmp_path):
-    """Catches a checksum of the last file alone, and a traceback for one that is gone."""
-    for name, text in (("a", "ab"), ("b", "c"), ("c", "abc")):
-        files.write_text(tmp_path / name, text)
-    both = files.sha256_of([tmp_path / "a", tmp_path / "b"])
-    assert both == files.sha256_of([tmp_path / "c"])
-    assert both == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    with pytest.raises(UserError, match="cannot be read: No such file"):
-        files.sha256_of([pathlib.Path("/no/such/file")])

@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 import scipy.linalg
 
+from mecheval_jax.checksums import sha256_of
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.config import (
@@ -41,13 +42,7 @@ from mecheval_jax.evaluation.representations.das import align
 from mecheval_jax.evaluation.rows import SHARE, SIZE, describe, describe_share
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.fields import LARGEST, MOST_SEEDS, check_once
-from mecheval_jax.files import (
-    damaged,
-    read_json,
-    sha256_of,
-    write_json,
-    write_table,
-)
+from mecheval_jax.files import damaged, read_json, write_json, write_table
 from mecheval_jax.ground_truth import planted
 from mecheval_jax.ground_truth.collection import Trained, load_collection, save_collection
 from mecheval_jax.ground_truth.judging import UNKNOWN, confusion_rows, judge_blind

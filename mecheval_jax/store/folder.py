@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from mecheval_jax import trust
 from mecheval_jax.errors import UserError, expect
-from mecheval_jax.files import is_draft, make_workdir
+from mecheval_jax.files import check_place, is_draft, make_workdir
 from mecheval_jax.store.lock import PREFIX, lock
 
 PROVENANCE_FILE, MACHINE_FILE = "provenance.json", "machine.json"
@@ -33,6 +33,10 @@ CHECKPOINTS, TABLES, JOBS = "checkpoints", "tables", "jobs"
 """Folders of what was trained, of a report's tables, and of the logs of processes."""
 
 
+FILES = (".csv", ".html", ".json", ".jsonl", ".npz")
+"""Endings of the files that programs write into a folder; none of its own folders has one."""
+
+
 class Folder:
     """Folder by its path.
 
@@ -56,13 +60,13 @@ class Folder:
         """Names of what stands there, but for locks, hidden files and those that are unfinished.
 
         Raises:
-            UserError: If a file has the folder's path, or a link in it leads out of it.
+            UserError: If a file has the folder's path; see also `check_places`.
         """
         if not self.path.exists():
             return set()
         if not self.path.is_dir():
             raise UserError(f"workdir {self.path} is a file")
-        self.check_links()
+        self.check_places()
         names = (path.name for path in self.path.iterdir() if not is_draft(path))
         return {name for name in names if not name.startswith((".", PREFIX))}
 
@@ -85,9 +89,20 @@ class Folder:
             )
 
     def lock(self, work: str) -> contextlib.AbstractContextManager[None]:
-        """Keep other programs off the folder; see `store.lock.lock`."""
-        self.check_links()  # before the first file is written there
+        """Keep other programs off the folder; see `store.lock.lock` and `check_places`."""
+        self.check_places()
         return lock(self.path, work)
+
+    def check_places(self) -> None:
+        """Refuse a folder into which files could not be written, before there is anything to write.
+
+        Raises:
+            UserError: If a folder or a pipe stands in place of one, or a link leads elsewhere.
+        """
+        self.check_links()
+        for path in self.path.glob("*"):
+            if path.suffix in FILES:
+                check_place(path)
 
     def check_links(self) -> None:
         """Refuse a folder in which a link leads out of it; see `trust.check_links`."""

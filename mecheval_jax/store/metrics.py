@@ -16,7 +16,7 @@ from typing import Any, Protocol, TextIO, runtime_checkable
 
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError, one_line, several
-from mecheval_jax.files import damaged, gone, open_file, write_text
+from mecheval_jax.files import check_place, damaged, gone, open_file, write_text
 from mecheval_jax.forms import COUNT
 from mecheval_jax.partitioning.multihost import by_main, is_main
 from mecheval_jax.store.columns import METRICS
@@ -168,8 +168,7 @@ def _opened(path: pathlib.Path, mode: str) -> TextIO:
     Raises:
         UserError: If a folder, or a pipe that would be waited for, stands in its place.
     """
-    if path.exists() and not path.is_file():
-        raise UserError(f"{path} cannot be written: it is no file, so remove it")
+    check_place(path)
     return path.open(mode, newline="", encoding="utf-8")
 
 

@@ -16,9 +16,10 @@ from typing import Any
 
 import mecheval_jax
 from mecheval_jax import trust
+from mecheval_jax.checksums import sha256_of
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError
-from mecheval_jax.files import read_text, sha256_of, write_text
+from mecheval_jax.files import read_text, write_text
 from mecheval_jax.partitioning.multihost import by_main
 
 FOLDER = "own_code"

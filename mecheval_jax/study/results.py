@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from mecheval_jax.checksums import hash_of
 from mecheval_jax.evaluation.config import CORRUPTION, RESTORE
 from mecheval_jax.experiment import BOOKKEEPING, Experiment
-from mecheval_jax.files import hash_of, read_table
+from mecheval_jax.files import read_table
 from mecheval_jax.site_path import SitePath, in_mixer
 from mecheval_jax.store.metrics import last_dev
 from mecheval_jax.store.remedies import written_by

@@ -376,4 +376,7 @@ def plan_of(content: Mapping[str, Any], source: pathlib.Path) -> Sweep:
     for number, changes in enumerate(members):
         trust.check(changes.get("model.mixer", base["model"].get("mixer")), source)
         trust.check_files(files_of(of_member(content, number)), source)
-    return plan(base, members, content.get("hashes", ()))
+    try:
+        return plan(base, members, content.get("hashes", ()))
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None

@@ -36,3 +36,16 @@ def test_who_works_on_a_folder_keeps_others_off(tmp_path):
     (folder.path / "parts").symlink_to(tmp_path)
     with pytest.raises(UserError, match="is a link that leads out"):
         folder.lock("ladder")
+
+
+def test_what_stands_in_place_of_a_table(tmp_path):
+    """Catches a sweep that trains for hours, and then finds a folder where a table should be."""
+    for name in ("best.csv", "seed.0"):
+        (tmp_path / name).mkdir()
+    folder = Folder(tmp_path)
+    for begin in (folder.contents, lambda: folder.lock("training")):
+        with pytest.raises(UserError, match=r"best\.csv cannot be written: it is a folder"):
+            begin()
+    (tmp_path / "best.csv").rmdir()
+    with folder.lock("training"):
+        assert folder.contents() == {"seed.0"}

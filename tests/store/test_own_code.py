@@ -7,8 +7,9 @@ import sys
 import pytest
 
 from mecheval_jax import runs
+from mecheval_jax.checksums import sha256_of
 from mecheval_jax.errors import UserError
-from mecheval_jax.files import read_json, sha256_of
+from mecheval_jax.files import read_json
 from mecheval_jax.store import own_code
 from mecheval_jax.store.provenance import command_of
 from mecheval_jax.store.run_folder import RunFolder

@@ -133,6 +133,13 @@ def test_values_that_numpy_made(tmp_path):
     assert plan(base, [{}]).base["evaluation"]["documents"] == 8
 
 
+def test_what_a_folder_names_wrongly(tmp_path):
+    """Catches a field that somebody changed in a folder, looked for in the config file."""
+    content = {"base": {**BASE, "training": BASE["training"] | {"stepps": 1}}, "members": [{}]}
+    with pytest.raises(UserError, match=r"/sweep\.json: member 0 .*unknown field .* 'stepps'"):
+        plan_of(content, tmp_path / "sweep.json")
+
+
 def test_a_folder_holds_one_sweep(tmp_path):
     """Catches results of two sweeps in one folder, and a plan that changes on disk."""
     sweep = plan(BASE, grids.seeds(3))

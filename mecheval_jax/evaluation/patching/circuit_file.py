@@ -12,10 +12,11 @@ import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from mecheval_jax.checksums import hash_of
 from mecheval_jax.errors import UserError, expect
 from mecheval_jax.evaluation.patching.graph import Edge, Graph, graph_of
 from mecheval_jax.fields import between_commas
-from mecheval_jax.files import check_file, damaged, hash_of, read_json, write_json
+from mecheval_jax.files import check_file, damaged, read_json, write_json
 from mecheval_jax.models.language_model import ModelConfig
 
 PARTS = ("sender", "reader", "port")

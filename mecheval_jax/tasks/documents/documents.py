@@ -26,9 +26,9 @@ import jax
 import numpy as np
 
 from mecheval_jax.array_types import Array, Int, Key
+from mecheval_jax.checksums import sha256_of
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.fields import Section
-from mecheval_jax.files import sha256_of
 from mecheval_jax.tasks.base import (
     ABSENT,
     BOS,
