@@ -130,10 +130,13 @@ def write_rows(metrics: pathlib.Path, rows: Iterable[Mapping[str, Any]]) -> None
 def forget_after(metrics: pathlib.Path, step: int) -> None:
     """Drop rows of steps that will be taken again, from ``metrics.jsonl``.
 
-    ``metrics.csv`` is written anew from it when a run opens it.
+    ``metrics.csv`` is written anew from it when a run opens it. A file that is gone, which stands
+    there from a run's first step on, is told: the curves lack what was in it.
     """
     if metrics.exists():
         write_rows(metrics, [row for row in read_rows(metrics) if row["step"] <= step])
+    elif step:
+        say(f"warning: {metrics} is gone, with the curves up to step {step:,}")
 
 
 @runtime_checkable

@@ -93,6 +93,18 @@ def test_a_resumed_run_takes_no_row_twice(tmp_path):
         assert [int(row["step"]) for row in csv.DictReader(file)] == steps
 
 
+def test_metrics_that_are_gone_are_told(tmp_path, capsys):
+    """Catches a run that goes on with half of its curves, and says nothing."""
+    path = tmp_path / "metrics.jsonl"
+    forget_after(path, 0)  # a run that begins has none
+    with open_writers([], tmp_path):
+        forget_after(path, 20)  # none was written so far
+    assert not capsys.readouterr().err
+    path.unlink()
+    forget_after(path, 2000)
+    assert f"warning: {path} is gone, with the curves up to step 2,000" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("last", [b"[1]", b'{"step": ' + b"9" * 5000 + b"}", b"[" * 20_000])
 def test_a_whole_line_is_a_row(last, tmp_path):
     """Catches a damaged last line that is taken for one which a kill has cut off."""
