@@ -28,6 +28,9 @@ LARGEST = 2**31 - 1
 LARGEST_NUMBER = 3.4e38
 """Greatest of other numbers, which devices hold in 32 bits."""
 
+SMALLEST_NUMBER = 1.2e-38
+"""Least of their sizes beside 0, which devices make of smaller ones."""
+
 MOST_SEEDS = 1000
 """Greatest number of runs of one kind that a program makes at once."""
 
@@ -40,6 +43,12 @@ Rule = tuple[str, Callable[[Any], bool]]
 
 POSITIVE: Rule = ("above 0", lambda value: value > 0)
 SHARE: Rule = ("between 0 and 1", lambda value: 0 < value < 1)
+
+
+def is_held(number: float) -> bool:
+    """Whether devices hold a number: it is finite, and 0 there only if it is."""
+    # Written so that nan fails, and whole numbers of any length are compared as they are.
+    return number == 0 or SMALLEST_NUMBER <= abs(number) <= LARGEST_NUMBER
 
 
 class Section:
@@ -319,9 +328,10 @@ def _mismatch(value: Any, kind: Any, name: str) -> str | None:
         words = f"a whole number from {low}" if low == 0 else "a whole number"
         return None if whole and low <= value <= high else f"{words}, at most {high}"
     if kind is float:
-        number = _is_number(value, numbers.Real)
-        # Written so that nan fails, and whole numbers of any length are compared as they are.
-        return None if number and abs(value) <= LARGEST_NUMBER else "a finite number"
+        if not _is_number(value, numbers.Real):
+            return "a finite number"
+        near = "" if not abs(value) < SMALLEST_NUMBER else f", 0 or at least {SMALLEST_NUMBER}"
+        return None if is_held(value) else f"a finite number{near}"
     if kind in KINDS:
         return None if isinstance(value, kind) else KINDS[kind]
     if origin is tuple:

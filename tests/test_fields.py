@@ -89,6 +89,7 @@ def test_lists_become_what_can_be_hashed():
             "a whole number, at most 2147483647",
         ),
         ("rate", ("3", None, True, float("nan"), float("inf"), 10**400), "a finite number"),
+        ("rate", (1e-320, -1e-39), "a finite number, 0 or at least 1.2e-38"),
         ("name", (3, None, ["a"]), "a text"),
         ("on", (1, "True", None), "True or False"),
         ("limit", ("3", 1.5), f"{WHOLE} or None"),

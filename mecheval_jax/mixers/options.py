@@ -11,7 +11,7 @@ from typing import Any
 import flax.linen as nn
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.fields import LARGEST_NUMBER
+from mecheval_jax.fields import is_held
 
 ZERO = (
     "layer",
@@ -165,4 +165,4 @@ def checked(option: str, value: Any, mixer: type[nn.Module], where: str = OPTION
 
 def _is_number(value: Any) -> bool:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return is_number and abs(value) <= LARGEST_NUMBER  # nan is not; nor are digits without end
+    return is_number and is_held(value)

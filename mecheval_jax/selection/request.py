@@ -13,7 +13,14 @@ from mecheval_jax import programs
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.cost.measure import FEWEST_TOKENS
 from mecheval_jax.experiment import Experiment
-from mecheval_jax.fields import LARGEST, LARGEST_NUMBER, MOST_SEEDS, check_once
+from mecheval_jax.fields import (
+    LARGEST,
+    LARGEST_NUMBER,
+    MOST_SEEDS,
+    SMALLEST_NUMBER,
+    check_once,
+    is_held,
+)
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.selection.documents import fitted
 from mecheval_jax.store.choice import COSTS
@@ -86,8 +93,9 @@ class ChoiceRequest:
             if not least <= number <= most:
                 raise UserError(f"{name} is {number}: {least} to {most:,}")
         for rate in self.rates:
-            if not 0 < rate <= LARGEST_NUMBER:
-                raise UserError(f"--learning_rates has {rate:g}: above 0, to {LARGEST_NUMBER:g}")
+            if not (rate > 0 and is_held(rate)):
+                bounds = f"above 0, {SMALLEST_NUMBER:g} to {LARGEST_NUMBER:g}"
+                raise UserError(f"--learning_rates has {rate:g}: {bounds}")
         self.shapes()  # one that cannot be is refused here
 
     @property

@@ -73,11 +73,14 @@ def check_memory(model: ModelConfig, task: Task, training: TrainingConfig, docum
     Raises:
         UserError: If there is not; the message says what would be taken, and what there is.
     """
+    on_the_way = training.evaluation_documents
+    fields = {"evaluation.documents": documents, "training.evaluation_documents": on_the_way}
+    most = max(fields, key=fields.__getitem__)
     footprint_of(model, task, training, documents).check(
         total_memory(),
         f"less of model.width ({model.width:,}), model.layers ({model.layers:,}), the task's "
         f"vocabulary ({model.vocabulary_size:,}) or length ({task.max_length:,}), "
-        f"training.batch_size ({training.batch_size:,}) or evaluation.documents ({documents:,})",
+        f"training.batch_size ({training.batch_size:,}) or {most} ({fields[most]:,})",
     )
 
 

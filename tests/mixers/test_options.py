@@ -23,6 +23,7 @@ SHAPE = {"layers": 2, "width": 32, "max_length": 32}
         ("mamba", {"d_state": 0}, "d_state is 0: a whole number, at least 1"),
         ("mamba", {"bias": 2}, "bias is 2: True or False"),
         ("mamba", {"scan_backend": 3}, "scan_backend is 3: it takes a name"),
+        ("gated_attention", {"epsilon": 1e-320}, "epsilon is 1e-320: a positive number"),
         ("attention", {"heads": "two"}, "heads is 'two': it takes a number"),
         ("attention", {"rotary_share": -0.5}, "rotary_share is -0.5: a positive number"),
         ("base_conv", {"kernel": "long"}, "'long': at least 1 tap, or implicit or explicit"),

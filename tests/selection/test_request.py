@@ -128,6 +128,7 @@ def test_an_experiment_of_a_config_or_of_documents(tmp_path):
         (["recall", "--widths=wide"], "--widths=wide: whole numbers"),
         (["recall", "--widths=32,64,32"], "--widths names 32 twice"),
         (["recall", "--learning_rates=1e39"], "--learning_rates has 1e+39: above 0"),
+        (["recall", "--learning_rates=1e-39"], "--learning_rates has 1e-39: above 0, 1.2e-38"),
         (["recall", "--seeds=99999999999"], "--seeds is 99999999999: 1 to 1,000"),
         (
             ["recall:smoke=True", "--workdir={full}"],

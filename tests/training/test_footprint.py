@@ -44,6 +44,16 @@ def test_what_cannot_be(changes, what, monkeypatch):
         footprint.check_memory(experiment.model, experiment.task, experiment.training, 16)
 
 
+@pytest.mark.parametrize("name", ["training.evaluation_documents", "evaluation.documents"])
+def test_which_documents_are_too_many(name, monkeypatch):
+    """Catches advice to take fewer of documents that are few."""
+    monkeypatch.setattr(footprint, "total_memory", lambda: 16 * GIB)
+    experiment, _ = of({name: 2 * 10**9})
+    documents = experiment.evaluation.documents
+    with pytest.raises(UserError, match=rf" or {name} \(2,000,000,000\)$"):
+        footprint.check_memory(experiment.model, experiment.task, experiment.training, documents)
+
+
 def test_micro_batches_need_less():
     """Catches a batch that is counted whole though it is cut."""
     _, whole = of(batch_size=64)
