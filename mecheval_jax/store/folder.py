@@ -8,7 +8,7 @@ from collections.abc import Collection
 from mecheval_jax import trust
 from mecheval_jax.errors import UserError, expect
 from mecheval_jax.files import check_place, is_draft, make_workdir
-from mecheval_jax.store.lock import PREFIX, lock
+from mecheval_jax.store.lock import PREFIX, clear, lock
 
 PROVENANCE_FILE, MACHINE_FILE = "provenance.json", "machine.json"
 """Files that are written first: a folder with nothing else was interrupted, or is about to be
@@ -92,6 +92,10 @@ class Folder:
         """Keep other programs off the folder; see `store.lock.lock` and `check_places`."""
         self.check_places()
         return lock(self.path, work)
+
+    def clear_lock(self, work: str) -> None:
+        """Remove the file of a lock that a kill left behind; see `store.lock.clear`."""
+        clear(self.path, work)
 
     def check_places(self) -> None:
         """Refuse a folder into which files could not be written, before there is anything to write.

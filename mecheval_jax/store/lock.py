@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import make_workdir
-from mecheval_jax.partitioning.multihost import on_main
+from mecheval_jax.partitioning.multihost import by_main, on_main
 
 GLANCE = 0.3
 """Seconds for which a lock is tried: `held_by`, as of `launch.status`, holds it for a moment."""
@@ -59,6 +59,14 @@ def held_by(folder: pathlib.Path, work: str) -> str | None:
     except (OSError, UserError):  # there is no such file, or the file system has no locks
         pass
     return None
+
+
+@by_main
+def clear(folder: pathlib.Path, work: str) -> None:
+    """Remove the file that a kill left behind, where nobody does this work any more."""
+    if os.path.lexists(folder / f"{PREFIX}{work}"):
+        with contextlib.suppress(UserError, OSError), held(folder, work, patience=0):
+            pass  # the end of it removes the file
 
 
 @contextlib.contextmanager

@@ -142,6 +142,7 @@ def _is_finished(group: GroupFolder, options: Options) -> bool:
     found = multihost.on_main(lambda: damage(group.checkpoints))
     was = f"{group.name}: finished before"
     say(f"{was}, and {found}: trained on from before that" if found else f"{was}, skipped")
+    group.clear_lock("training")  # who finished it may have been killed before it did so itself
     return not found
 
 

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.store.lock import PREFIX, held, held_by, lock
+from mecheval_jax.store.lock import PREFIX, clear, held, held_by, lock
 from mecheval_jax.store.run_folder import RunFolder
 
 
@@ -42,6 +42,21 @@ def test_a_reader_sees_who_works(tmp_path):
     assert held_by(tmp_path, "training") is None
     with lock(tmp_path, "training"):
         pass
+
+
+def test_what_a_kill_left_behind_is_cleared(tmp_path):
+    """Catches a lock that outlives a finished group, and one that is lost by its holder."""
+    path = tmp_path / f"{PREFIX}training"
+    clear(tmp_path, "training")
+    assert not path.exists()
+    with lock(tmp_path, "training"):
+        clear(tmp_path, "training")
+        assert path.exists()
+    path.write_text("{}")
+    clear(tmp_path, "training")
+    assert not path.exists()
+    path.mkdir()
+    clear(tmp_path, "training")  # whoever works here is told
 
 
 def test_a_killed_holder_keeps_nobody_off(tmp_path):

@@ -154,7 +154,10 @@ def test_tables(finished):
 def test_a_finished_group_is_skipped(finished, capsys):
     """Catches groups that are trained or evaluated again."""
     before = finished.table.read_bytes()
+    left = finished.groups()[0].path / "lock-training"
+    left.touch()  # of a program that was killed when it had finished the group
     run(finished.path)
+    assert not left.exists()
     said = capsys.readouterr().err
     assert said.count("finished before, skipped") == 2
     assert finished.table.read_bytes() == before
