@@ -50,6 +50,9 @@ Rows = tuple[np.ndarray, np.ndarray]
 Planted = tuple[ModelConfig, PyTree, SyntheticTask]
 """The shape of a model, its parameters, and the task it solves."""
 
+PlantedAnywhere = tuple[ModelConfig, PyTree, Any]
+"""The same, where any task of keys and values will do, a test's own or one of documents too."""
+
 
 def induction(seed: int = 0, feed_forward: str = "none", task: AssociativeRecall = TASK) -> Planted:
     """A two-layer Transformer that binds in layer 0 and looks up in layer 1; see `attend_twice`."""
@@ -61,8 +64,8 @@ def induction(seed: int = 0, feed_forward: str = "none", task: AssociativeRecall
 
 
 def attend_twice(
-    seed: int, task: AssociativeRecall, looked_up: Callable, feed_forward: str = "none"
-) -> Planted:
+    seed: int, task: Any, looked_up: Callable, feed_forward: str = "none"
+) -> PlantedAnywhere:
     """A two-layer Transformer whose layer 0 copies the token before.
 
     Args:
@@ -226,8 +229,8 @@ def convolution(
     layer: int = 0,
     d_conv: int = 2,
     later: int = 0,
-    task: AssociativeRecall = TASK,
-) -> Planted:
+    task: Any = TASK,
+) -> PlantedAnywhere:
     """A Mamba whose convolution forms the pair, in one layer; the others write nothing.
 
     Args:
@@ -285,9 +288,7 @@ def convolution(
     return config, as_arrays(params), task
 
 
-def delta_rule(
-    seed: int = 0, beta: float = 0.5, task: Any = TASK
-) -> tuple[ModelConfig, PyTree, Any]:
+def delta_rule(seed: int = 0, beta: float = 0.5, task: Any = TASK) -> PlantedAnywhere:
     """One layer of DeltaNet, whose share beta says whether a key's old value is erased.
 
     A convolution of two taps gives a value token the key before it, so that the pair is written at
