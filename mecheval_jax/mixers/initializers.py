@@ -61,6 +61,32 @@ def mamba_out_projection(layers: int) -> Initializer:
     return initialize
 
 
+@functools.cache
+def orthogonal(scale: float) -> Initializer:
+    """Orthonormal rows or columns, whichever are fewer, times `scale`: the matrices of Flax.
+
+    They are the Q of a QR decomposition whose R has a positive diagonal. Flax has LAPACK decompose
+    it on CPUs, where the calls of two devices of a host wait for each other for ever. Gram and
+    Schmidt's method has the same result. It is applied twice to each vector, which is enough
+    (Giraud, Langou and Rozloznik 2005).
+    """
+
+    def initialize(key: Key, shape: Shape, dtype: DTypeLike = jnp.float32) -> Array:
+        drawn = jax.random.normal(key, (max(shape), min(shape)), dtype).T
+        product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+
+        def add(row: Array, found: Array) -> Array:
+            vector = drawn[row]
+            for _ in range(2):  # rows that are not found yet are 0
+                vector -= product(product(found, vector), found)
+            return found.at[row].set(vector / jnp.linalg.norm(vector))
+
+        rows = jax.lax.fori_loop(0, len(drawn), add, jnp.zeros_like(drawn))
+        return scale * (rows if shape[0] < shape[1] else rows.T)
+
+    return initialize
+
+
 SHORTEST, LONGEST = 1e-3, 1e-1
 """Time steps between which those of new models of Mamba's family lie."""
 

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.errors import choose
+from mecheval_jax.mixers.initializers import orthogonal
 from mecheval_jax.mixers.options import require_heads
 from mecheval_jax.mixers.recurrence import ERASE, STATE_SITES, dplr_recurrence, passed_decay
 from mecheval_jax.mixers.rwkv7_start import MIXTURES, RANKS, initial_values, rank_of
@@ -103,11 +104,11 @@ class RWKV7(nn.Module):
             rank = getattr(self, f"{name}_rank") or rank_of(name, width)
             gain = 0.1 * math.sqrt(max(rank / width, 1))
             if name != "v" or self.layer:
-                down, up = nn.initializers.zeros, nn.initializers.orthogonal(gain)
+                down, up = nn.initializers.zeros, orthogonal(gain)
                 setattr(self, f"{name}1", self.param(f"{name}1", down, (width, rank)))
                 setattr(self, f"{name}2", self.param(f"{name}2", up, (rank, width)))
         for name, gain in (("r", 1.0), ("k", 0.1), ("v", 1.0), ("o", 0.0)):
-            start = nn.initializers.orthogonal(gain) if gain else nn.initializers.zeros
+            start = orthogonal(gain) if gain else nn.initializers.zeros
             setattr(self, f"{name}_proj", nn.Dense(width, use_bias=False, kernel_init=start))
         self.norm = nn.LayerNorm(
             epsilon=EPSILON, use_scale=False, use_bias=False, use_fast_variance=False

@@ -9,6 +9,7 @@ import collections
 import functools
 import json
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from mecheval_jax.interop import from_reference
+from mecheval_jax.mixers.initializers import orthogonal
 from mecheval_jax.models.language_model import ModelConfig, initialize, parameter_count
 from tests.support import golden_files
 
@@ -230,3 +232,14 @@ def test_parameter_count_counts_the_parameters():
     config = ModelConfig("based", layers=2, width=8, vocabulary_size=5, max_length=4)
     leaves = jax.tree.leaves(initialize(config, jax.random.key(0)))
     assert parameter_count(config) == sum(jnp.size(leaf) for leaf in leaves)
+
+
+# Catches rows that are not orthogonal any more, and other matrices than those that Flax draws.
+@pytest.mark.parametrize("shape", [(64, 64), (16, 48), (48, 16), (7, 1)])
+def test_orthogonal_matrices_are_those_of_flax(shape):
+    key = jax.random.key(3)
+    found = np.asarray(orthogonal(0.5)(key, shape))
+    expected = nn.initializers.orthogonal(0.5)(key, shape)
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+    of_fewer = found if shape[0] < shape[1] else found.T
+    np.testing.assert_allclose(of_fewer @ of_fewer.T, 0.25 * np.eye(min(shape)), atol=1e-6)

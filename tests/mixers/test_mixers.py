@@ -125,6 +125,18 @@ def test_shapes(case):
     chex.assert_trees_all_equal_shapes_and_dtypes(after, state)
 
 
+# Catches LAPACK, of first weights, a solve or its gradient: its calls by two devices of a host wait
+# for each other for ever.
+@pytest.mark.parametrize("case", MAIN)
+def test_no_lapack(case):
+    mixer, x = mixer_of(case), jax.ShapeDtypeStruct((BATCH, LENGTH, WIDTH), np.float32)
+
+    def gradient(key, x):
+        return jax.grad(lambda variables: mixer.apply(variables, x).sum())(mixer.init(key, x))
+
+    assert "lapack" not in jax.jit(gradient).lower(jax.random.key(0), x).as_text()
+
+
 # Catches half-precision inputs that raise the output's type, or a recurrence that is run in it:
 # 8 bits are lost in every product of a decay.
 @pytest.mark.parametrize("case", ["attention", "hyena", "h3", "mamba", "gated_delta_net", "rwkv4"])

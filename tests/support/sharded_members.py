@@ -38,7 +38,8 @@ LONG_FILTERS = {"hyena": {}, "base_conv": {"kernel": "implicit"}, "h3": {"d_stat
 def ensemble_of(mixer, changes):
     layers = len(mixer.split(","))
     changes = {"model.mixer": mixer, "model.layers": layers} | changes
-    options = {"head_dim": 16} if "mamba2" in mixer else LONG_FILTERS.get(mixer, {})
+    with_heads = "mamba2" in mixer or "mamba3" in mixer
+    options = {"head_dim": 16} if with_heads else LONG_FILTERS.get(mixer, {})
     experiment = small.experiment(
         {"model.feed_forward": "none", "model.mixer_options": options} | changes,
         steps=10,
