@@ -121,6 +121,8 @@ def report_training(mixer):
     changes = {"model.mixer": mixer, "model.layers": layers, "model.feed_forward": feed_forward}
     if re.search("mamba[23]", mixer):
         changes["model.mixer_options"] = {"head_dim": 16}
+    if "gla" in mixer:  # 8 channels of 13 documents would look like all 104 documents
+        changes["model.mixer_options"] = {"key_share": 0.25}
     experiment = small.experiment(
         changes,
         batch_size=BATCH,
