@@ -85,8 +85,11 @@ def moved_documents(text):
     moved = []
     pattern = r"= (.*?) (all-gather|all-to-all|collective-permute)(?:-start)?\("
     for shapes, operation in re.findall(pattern, text):
-        for found in re.findall(r"\w+\[([\d,]+)\]", shapes):
-            if any(int(size) % PRIME == 0 for size in found.split(",")):
+        for kind, found in re.findall(r"(\w+)\[([\d,]+)\]", shapes):
+            sizes = found.split(",")
+            if kind == "c64":  # the last axis is of frequencies, which may be as many as documents
+                sizes.pop()
+            if any(int(size) % PRIME == 0 for size in sizes):
                 moved.append([operation, found])
     return moved
 
